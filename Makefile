@@ -28,3 +28,51 @@ setup: .venv/.ready .venvs/serving/.ready .venvs/compression/.ready ## Create th
 .PHONY: lock
 lock: ## Resolve the locks again (locks/*.lock)
 	python3 tools/lock.py
+
+# -- the product --------------------------------------------------------------------------------
+.PHONY: run
+run: setup ## Run the demo study on this machine and print the comparison table and the report's path
+	@.venv/bin/assay study run -f examples/demo.yaml --with-services
+
+.PHONY: demo-model
+demo-model: setup ## Train the demo model and build the demo pack again (models/demo, packs/demo)
+	@$(MAKE) -C models/demo
+
+# -- contracts ----------------------------------------------------------------------------------
+.PHONY: proto
+proto: .venv/.ready ## Generate the Python stubs from protos/
+	@.venv/bin/python tools/validate_proto.py protos/third_party/buf/validate/validate.proto
+	@tools/proto.sh
+
+.PHONY: proto-check
+proto-check: .venv/.ready ## Lint the contracts, check stubs for drift and changes for compatibility
+	@cd protos && ../.venv/bin/buf lint && ../.venv/bin/buf format --diff --exit-code --path assay
+	@mkdir -p build && .venv/bin/python tools/validate_proto.py build/validate.proto
+	@diff -u protos/third_party/buf/validate/validate.proto build/validate.proto
+	@tools/proto.sh build/stubs
+	@diff -ru build/stubs/assay services/core/src/assay --exclude=__pycache__ && diff -ru build/stubs/buf services/core/src/buf --exclude=__pycache__
+	@tools/breaking.sh
+
+# -- quality ------------------------------------------------------------------------------------
+.PHONY: lint
+lint: setup proto-check ## ruff, mypy --strict, buf lint, stub drift, breaking changes
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy $(addsuffix /src,$(addprefix services/,core evaluators coordinator cli)) --exclude 'src/(assay|buf)/' tools
+	@.venv/bin/mypy services/compression/src services/serving/src
+
+.PHONY: format
+format: .venv/.ready ## Format the Python code
+	@.venv/bin/ruff check --fix . && .venv/bin/ruff format .
+
+.PHONY: test
+test: setup ## Run every test: unit tests by service, then the real services end to end
+	@.venvs/compression/bin/python -m pytest services/compression
+	@.venvs/serving/bin/python -m pytest services/serving
+	@.venv/bin/python -m pytest services/core services/evaluators services/coordinator services/cli tests
+
+.PHONY: clean
+clean: ## Remove environments, caches and local data (.assay)
+	@[ ! -x .venv/bin/assay ] || .venv/bin/assay down || true
+	@rm -rf .venv .venvs .assay build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

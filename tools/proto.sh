@@ -12,7 +12,10 @@ mkdir -p "$out"
   --python_out="$out" --grpc_python_out="$out" --mypy_out="quiet:$out" --mypy_grpc_out="quiet:$out" "${ours[@]}"
 "$bin/python" -m grpc_tools.protoc -Iprotos/third_party \
   --python_out="$out" --mypy_out="quiet:$out" buf/validate/validate.proto
-# A service file without services makes an empty gRPC module: drop it.
-find "$out/assay" -name '*_pb2_grpc.py*' -print0 | while IFS= read -r -d '' file; do
+# Files without services make empty gRPC modules: drop them, stubs and all.
+find "$out/assay" -name '*_pb2_grpc.py' -print0 | while IFS= read -r -d '' file; do
   grep -q 'Servicer' "$file" || rm "$file"
+done
+find "$out/assay" -name '*_pb2_grpc.pyi' -print0 | while IFS= read -r -d '' file; do
+  [ -e "${file%i}" ] || rm "$file"
 done
