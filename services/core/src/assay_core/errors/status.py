@@ -1,0 +1,158 @@
+"""AssayError to google.rpc.Status and back (google.rpc error details, AIP-193).
+
+| attribute | detail |
+|---|---|
+| reason, metadata, remedy | ErrorInfo, domain `assay`; the remedy is the metadata key `remedy` |
+| violations | BadRequest, or QuotaFailure for RESOURCE_EXHAUSTED |
+| retry_after | RetryInfo |
+| resource | ResourceInfo |
+
+Trailers are headers: gRPC refuses them past a few KiB and the caller would see a bare code, so
+text and lists are cut to `_TEXT_LIMIT` characters and `_VIOLATION_LIMIT` entries here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, TypeVar, cast
+
+import grpc
+from google.protobuf import any_pb2, duration_pb2
+from google.protobuf.message import DecodeError, Message
+from google.rpc import error_details_pb2, status_pb2
+
+from assay_core.errors.model import AssayError, FieldViolation, ResourceExhausted, error_class
+
+DOMAIN = "assay"
+DETAILS_KEY = "grpc-status-details-bin"
+
+_REMEDY = "remedy"
+_FIELD = "field"
+_TEXT_LIMIT = 600
+_VIOLATION_LIMIT = 8
+_METADATA_LIMIT = 16
+DetailT = TypeVar("DetailT", bound=Message)
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+
+def to_status(error: AssayError) -> status_pb2.Status:
+    """Converts to the rich status that travels in the call's trailers."""
+    status = status_pb2.Status(code=error.code.value[0], message=_cut(error.text))
+    metadata = dict(list(error.metadata.items())[:_METADATA_LIMIT])
+    if error.remedy is not None:
+        metadata[_REMEDY] = error.remedy
+    if error.field is not None:
+        metadata[_FIELD] = error.field
+    _pack(
+        status,
+        error_details_pb2.ErrorInfo(
+            reason=_cut(error.reason),
+            domain=DOMAIN,
+            metadata={_cut(key): _cut(value) for key, value in metadata.items()},
+        ),
+    )
+    if error.violations:
+        _pack(status, _violations_detail(error))
+    if error.retry_after is not None:
+        delay = duration_pb2.Duration()
+        delay.FromNanoseconds(round(error.retry_after * 1e9))
+        _pack(status, error_details_pb2.RetryInfo(retry_delay=delay))
+    if error.resource is not None:
+        kind, _, name = error.resource.rpartition("/")
+        _pack(
+            status,
+            error_details_pb2.ResourceInfo(resource_type=_cut(kind), resource_name=_cut(name)),
+        )
+    return status
+
+
+def from_status(status: status_pb2.Status) -> AssayError:
+    """Inverse of `to_status`; also understands statuses of other services."""
+    code = _CODES.get(status.code, grpc.StatusCode.UNKNOWN)
+    reason: str | None = None
+    metadata: dict[str, str] = {}
+    violations: list[FieldViolation] = []
+    retry_after: float | None = None
+    resource: str | None = None
+    for detail in status.details:
+        if (info := _unpack(detail, error_details_pb2.ErrorInfo())) is not None:
+            reason, metadata = info.reason, dict(info.metadata)
+        elif (bad := _unpack(detail, error_details_pb2.BadRequest())) is not None:
+            violations += [FieldViolation(v.field, v.description) for v in bad.field_violations]
+        elif (quota := _unpack(detail, error_details_pb2.QuotaFailure())) is not None:
+            violations += [FieldViolation(v.subject, v.description) for v in quota.violations]
+        elif (retry := _unpack(detail, error_details_pb2.RetryInfo())) is not None:
+            retry_after = retry.retry_delay.ToNanoseconds() / 1e9
+        elif (about := _unpack(detail, error_details_pb2.ResourceInfo())) is not None:
+            kind, name = about.resource_type, about.resource_name
+            resource = f"{kind}/{name}" if kind else name
+    remedy = metadata.pop(_REMEDY, None)
+    message = status.message
+    if remedy is not None:
+        message = message.removesuffix(f": {remedy}")
+    return error_class(code)(
+        message,
+        reason=reason,
+        field=metadata.pop(_FIELD, None),
+        remedy=remedy,
+        metadata=metadata,
+        retry_after=retry_after,
+        resource=resource,
+        violations=violations,
+    )
+
+
+def from_rpc_error(error: grpc.RpcError) -> AssayError:
+    """Reads the AssayError out of a failed call (`grpc.aio.AioRpcError` or a sync `grpc.Call`)."""
+    trailers: Iterable[tuple[str, str | bytes]] = cast(Any, error.trailing_metadata()) or ()
+    for key, value in trailers:
+        if key == DETAILS_KEY:
+            status = status_pb2.Status()
+            try:
+                status.ParseFromString(value)
+            except DecodeError:
+                break
+            if _CODES.get(status.code) == error.code():
+                return from_status(status)
+    return error_class(error.code())(error.details() or error.code().name)
+
+
+def _violations_detail(error: AssayError) -> Message:
+    shown = error.violations[:_VIOLATION_LIMIT]
+    detail: Message
+    if isinstance(error, ResourceExhausted):
+        detail = error_details_pb2.QuotaFailure(
+            violations=[
+                error_details_pb2.QuotaFailure.Violation(
+                    subject=_cut(v.field), description=_cut(v.description)
+                )
+                for v in shown
+            ]
+        )
+        return detail
+    detail = error_details_pb2.BadRequest(
+        field_violations=[
+            error_details_pb2.BadRequest.FieldViolation(
+                field=_cut(v.field), description=_cut(v.description)
+            )
+            for v in shown
+        ]
+    )
+    return detail
+
+
+def _pack(status: status_pb2.Status, detail: Message) -> None:
+    packed = any_pb2.Any()
+    packed.Pack(detail)
+    status.details.append(packed)
+
+
+def _unpack(packed: any_pb2.Any, into: DetailT) -> DetailT | None:
+    # Unpack compares the type URL itself and answers False for another type.
+    return into if packed.Unpack(into) else None
+
+
+def _cut(text: str) -> str:
+    # Lone surrogates (from undecodable file names) cannot travel in a protobuf string.
+    clean = text.encode("utf-8", "replace").decode("utf-8")
+    return clean if len(clean) <= _TEXT_LIMIT else clean[: _TEXT_LIMIT - 1] + "…"
