@@ -5,6 +5,7 @@ completion text. Servicers raise these; `assay_core.server` maps them to statuse
 `assay_core.client` maps statuses back, so the same exception type arrives at the caller.
 """
 
+from assay_core.errors.message import from_proto, is_retryable, to_proto
 from assay_core.errors.model import (
     Aborted,
     AlreadyExists,
@@ -50,8 +51,11 @@ __all__ = [
     "Unimplemented",
     "error_class",
     "from_document",
+    "from_proto",
     "from_rpc_error",
     "from_status",
+    "is_retryable",
     "to_document",
+    "to_proto",
     "to_status",
 ]
