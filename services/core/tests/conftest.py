@@ -1,0 +1,90 @@
+"""A real service of the shell: a servicer that does on demand what servicers do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import grpc
+import pytest
+
+from assay_core.auth import current_principal
+from assay_core.context import current_context
+from assay_core.errors import InvalidArgument, NotFound, ResourceExhausted
+from assay_core.pb import (
+    compression_pb2,
+    compression_pb2_grpc,
+    serving_pb2,
+    serving_pb2_grpc,
+)
+from assay_core.server import Register
+from assay_core.settings import ServiceSettings
+
+
+class Compression(compression_pb2_grpc.CompressionServiceServicer):
+    """`GetVariant(id)` ends as the id says; `WatchVariant` never ends by itself."""
+
+    async def GetVariant(self, request, context):
+        match request.id:
+            case "missing":
+                raise NotFound("variant missing does not exist", resource="variant/missing")
+            case "busy":
+                raise ResourceExhausted("the queue is full", field="queue", retry_after=2.5)
+            case secret if secret.startswith("bug"):
+                raise KeyError(secret)
+            case "abort":
+                await context.abort(grpc.StatusCode.OUT_OF_RANGE, "past the end")
+            case "slow":
+                await asyncio.sleep(0.5)
+            case "forever":
+                await asyncio.sleep(60)
+        meta = {"id": request.id, "project": current_principal().name}
+        call = current_context()
+        return compression_pb2.GetVariantResponse(
+            variant={"meta": meta, "label": call.trace_id if call else ""}
+        )
+
+    async def WatchVariant(self, request, context):
+        yield compression_pb2.WatchVariantResponse(variant={"label": "first"})
+        if request.id.startswith("bug"):
+            raise KeyError(request.id)
+        await asyncio.sleep(60)
+
+    async def CreateVariant(self, request, context):
+        return compression_pb2.CreateVariantResponse()
+
+    async def DeleteVariant(self, request, context):
+        return compression_pb2.DeleteVariantResponse()
+
+
+class Serving(serving_pb2_grpc.ServingServiceServicer):
+    """`Generate` answers each message by one with the same number of results."""
+
+    async def Generate(
+        self, request_iterator: AsyncIterator[serving_pb2.GenerateRequest], context
+    ) -> AsyncIterator[serving_pb2.GenerateResponse]:
+        async for request in request_iterator:
+            if request.lease_id == "refuse":
+                raise InvalidArgument.of("lease_id", "is refused")
+            yield serving_pb2.GenerateResponse()
+
+
+@pytest.fixture
+def register() -> Register:
+    """Registers both servicers, as a service's wiring does."""
+
+    def add(server: grpc.aio.Server) -> Sequence[str]:
+        compression_pb2_grpc.add_CompressionServiceServicer_to_server(Compression(), server)
+        serving_pb2_grpc.add_ServingServiceServicer_to_server(Serving(), server)
+        return (
+            compression_pb2.DESCRIPTOR.services_by_name["CompressionService"].full_name,
+            serving_pb2.DESCRIPTOR.services_by_name["ServingService"].full_name,
+        )
+
+    return add
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> ServiceSettings:
+    return ServiceSettings(listen="127.0.0.1:0", home=tmp_path, drain_seconds=2)
