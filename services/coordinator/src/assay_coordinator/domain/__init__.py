@@ -1,0 +1,1 @@
+"""What a study is: specification, matrix, states, comparisons. Pure, no I/O."""

@@ -1,0 +1,79 @@
+"""Expansion of a study into variants."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from assay_core.recipes import Calibration, Recipe
+
+from assay_coordinator.domain.study import ModelSpec, StudySpec
+
+
+@dataclass(frozen=True)
+class PlannedVariant:
+    """One cell row of the matrix: a model, a recipe and a calibration seed."""
+
+    key: str  # `demo/gptq-4bit-g128/seed0`
+    model_name: str
+    model: ModelSpec
+    recipe: Recipe
+    calibration: Calibration
+    label: str
+    reference_key: str  # key of the dense parent; its own key for the parent itself
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether others are compared with it."""
+        return self.key == self.reference_key
+
+
+def expand(spec: StudySpec) -> list[PlannedVariant]:
+    """Variants of a study in the order they are run: per model the dense parent first.
+
+    Recipes that look at no calibration data run once, with the first seed. The same recipe written
+    twice runs once.
+    """
+    return [
+        variant
+        for model, name in zip(spec.models, model_names(spec.models), strict=True)
+        for variant in _of_model(spec, model, name)
+    ]
+
+
+def _of_model(spec: StudySpec, model: ModelSpec, name: str) -> Iterable[PlannedVariant]:
+    ordered = sorted(spec.recipes, key=lambda recipe: recipe.name != "dense")
+    first_seed = spec.calibration_seeds[0]
+    reference = f"{name}/{ordered[0].label()}/seed{first_seed}"
+    seen: set[str] = set()
+    for recipe in ordered:
+        seeds = spec.calibration_seeds if recipe.needs_calibration else (first_seed,)
+        for seed in seeds:
+            key = f"{name}/{recipe.label()}/seed{seed}"
+            if key in seen:
+                continue
+            seen.add(key)
+            yield PlannedVariant(
+                key=key,
+                model_name=name,
+                model=model,
+                recipe=recipe,
+                calibration=spec.calibration.model_copy(update={"seed": seed}),
+                label=recipe.label(),
+                reference_key=reference,
+            )
+
+
+def model_names(models: Iterable[ModelSpec]) -> list[str]:
+    """Short unique names of checkpoints: the last part of the URI, numbered where it repeats."""
+    names: list[str] = []
+    for model in models:
+        stem = PurePosixPath(model.uri.rstrip("/")).name or "model"
+        if model.revision:
+            stem = f"{stem}@{model.revision[:12]}"
+        name, number = stem, 2
+        while name in names:
+            name, number = f"{stem}-{number}", number + 1
+        names.append(name)
+    return names

@@ -1,0 +1,55 @@
+"""The gate policy of a study file."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+DimensionId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+Points = Annotated[float, Field(ge=0, le=100)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Claim(StrEnum):
+    """What a gate's verdict is about."""
+
+    ARTIFACT = "artifact"
+    RECIPE = "recipe"
+
+
+class GateRule(BaseModel):
+    """What must hold in one dimension, or in one scenario of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dimension: DimensionId
+    scenario: str = Field(default="", max_length=128)
+    margin: Points = Field(default=0.0, description="Largest loss in points; 0 = default_margin.")
+    floor: Points | None = Field(default=None, description="Lowest score that passes, 0-100.")
+    max_refusal_shift: Fraction | None = Field(
+        default=None, description="Largest change of the refusal rate either way, as a fraction."
+    )
+
+
+class GatePolicy(BaseModel):
+    """What must hold for a pass."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rules: tuple[GateRule, ...] = Field(
+        default=(), max_length=256, description="Empty: one rule per dimension of the study."
+    )
+    default_margin: Annotated[float, Field(gt=0, le=100)] = 2.0
+    max_unparsable_shift: Fraction = 0.02
+    require_utility: bool = True
+    claim: Claim = Claim.ARTIFACT
+    fail_on_incomplete: bool = False
+
+    def margin_of(self, dimension: str) -> float:
+        """Margin of a whole dimension in points."""
+        for rule in self.rules:
+            if rule.dimension == dimension and not rule.scenario and rule.margin:
+                return rule.margin
+        return self.default_margin

@@ -1,0 +1,106 @@
+"""The specification of a study: what a user asks for, with defaults filled in."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from assay_core.recipes import Calibration, Dense, Recipe
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    field_validator,
+    model_validator,
+)
+
+from assay_coordinator.domain.policy import DimensionId, GatePolicy
+
+DEFAULT_PARSER = "assay-2026"
+Profile = Literal["standard", "paper"]
+Digest = Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64})?$")]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+def _recipe(value: Any) -> Recipe:
+    return value if isinstance(value, Recipe) else Recipe.parse(value, "recipes[]")
+
+
+# Read and written in the form that people write, because the plain dump of a method has no name.
+StoredRecipe = Annotated[
+    Recipe, BeforeValidator(_recipe), PlainSerializer(lambda recipe: recipe.canonical())
+]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelSpec(_Strict):
+    """A base checkpoint in Hugging Face layout."""
+
+    uri: str = Field(min_length=1, max_length=1024, description="Directory, URI, or `demo`.")
+    revision: str = Field(default="", max_length=256)
+    digest: Digest = Field(default="", description="Expected content digest; empty: not checked.")
+    trust_remote_code: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        return {"uri": value} if isinstance(value, str) else value
+
+
+class PackSpec(_Strict):
+    """A data pack."""
+
+    uri: str = Field(min_length=1, max_length=1024, description="Directory, URI, or `demo`.")
+    digest: Digest = Field(default="", description="Expected digest; empty: not checked.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        return {"uri": value} if isinstance(value, str) else value
+
+
+class StudySpec(_Strict):
+    """The matrix models x recipes x calibration seeds x dimensions."""
+
+    name: str = Field(min_length=1, max_length=128, description="Name for people.")
+    models: tuple[ModelSpec, ...] = Field(min_length=1, max_length=64)
+    recipes: tuple[StoredRecipe, ...] = Field(
+        min_length=1, max_length=128, description="`dense` is added: the others compare with it."
+    )
+    calibration: Calibration = Calibration()
+    calibration_seeds: tuple[Seed, ...] = Field(
+        default=(0,), min_length=1, max_length=32, description="One variant per recipe and seed."
+    )
+    dimensions: tuple[DimensionId, ...] = Field(min_length=1, max_length=32)
+    pack: PackSpec
+    prompt_profile: Profile = "standard"
+    sampling_profile: Profile = "standard"
+    parser_versions: tuple[str, ...] = Field(
+        default=(DEFAULT_PARSER,), min_length=1, max_length=8, description="The first is the main one."
+    )
+    row_limit: int = Field(default=0, ge=0, description="Most rows per scenario; 0 means all.")
+    seed: Seed = Field(default=0, description="Seed of sampling and of the choice of rows.")
+    gate: GatePolicy | None = Field(default=None, description="Absent: no verdict.")
+
+    @field_validator("dimensions", "calibration_seeds", "parser_versions")
+    @classmethod
+    def _unique(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError("lists one value twice")
+        return value
+
+    @field_validator("recipes")
+    @classmethod
+    def _with_dense(cls, value: tuple[Recipe, ...]) -> tuple[Recipe, ...]:
+        if any(recipe.name == "dense" for recipe in value):
+            return value
+        return (Recipe(method=Dense()), *value)
+
+    @property
+    def main_parser(self) -> str:
+        """Parser version of the comparisons and the gate."""
+        return self.parser_versions[0]

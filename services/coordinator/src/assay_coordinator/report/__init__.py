@@ -1,0 +1,1 @@
+"""Reports: ReportData in, HTML, CSV and JSON out. Pure."""

@@ -1,0 +1,79 @@
+"""The report as one self-contained HTML file.
+
+Model output and study names are hostile text: everything goes through autoescape, there is no
+script at all, and the content security policy allows nothing but the one style sheet, by its hash.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from importlib.resources import files
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from assay_coordinator.report.model import ReportData
+from assay_coordinator.report.plots import legend, trust_against_bits
+
+_PACKAGE = "assay_coordinator.report"
+
+
+def render_html(data: ReportData) -> bytes:
+    """Render the report; the result needs no network and no second file."""
+    style = files(_PACKAGE).joinpath("templates", "report.css").read_text()
+    style_hash = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    template = _environment().get_template("report.html.j2")
+    text = template.render(
+        data=data,
+        pictures=trust_against_bits(data),
+        legend=legend(data),
+        style=Markup(style),  # noqa: S704 - our own file, not input
+        policy=f"default-src 'none'; style-src 'sha256-{style_hash}'; base-uri 'none'; "
+        "form-action 'none'",
+    )
+    return text.encode()
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader(_PACKAGE, "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        points=_points, signed=_signed, p=_p_value, share=_share, span=_span, short=_short
+    )
+    return environment
+
+
+def _points(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f}"
+
+
+def _signed(value: float | None) -> str:
+    """A difference with a true minus sign, so that columns line up."""
+    return "–" if value is None else f"{value:+.1f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _span(low: float | None, high: float | None = None, *, signed: bool = False) -> str:
+    if low is None or high is None:
+        return ""
+    show = _signed if signed else _points
+    return f"[{show(low)}, {show(high)}]"
+
+
+def _p_value(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _share(part: float, whole: float) -> str:
+    return "–" if not whole else f"{100 * part / whole:.1f} %"
+
+
+def _short(digest: str) -> str:
+    return digest.removeprefix("sha256:")[:12]

@@ -1,0 +1,133 @@
+"""What a report shows, apart from how. The JSON report is this model, field by field."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from assay_coordinator.domain.comparison import Comparison, GateResult
+
+SCHEMA_VERSION = 1
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ReportVariant(_Part):
+    """A row of the study's matrix."""
+
+    key: str
+    model: str
+    label: str
+    method: str  # recipe method: `gptq`
+    calibration_seed: int = 0
+    state: str
+    error: str = ""
+    artifact_digest: str = ""
+    bits_per_weight: float | None = None
+    sparsity: float | None = None
+    packed_bytes: int | None = None
+    is_reference: bool = False
+
+    @property
+    def family(self) -> Literal["dense", "quantized", "pruned"]:
+        """How the variant is drawn."""
+        if self.is_reference or self.method == "dense":
+            return "dense"
+        return "pruned" if self.sparsity else "quantized"
+
+
+class ReportScore(_Part):
+    """Score of one variant in one dimension by one parser version."""
+
+    variant_key: str
+    dimension: str
+    metric: str
+    parser_version: str
+    value: float | None = None
+    partial_value: float | None = None
+    paper_rounded_value: float | None = None
+    interval_low: float | None = None
+    interval_high: float | None = None
+    n: int = 0
+    n_expected: int = 0
+    completions: int = 0
+    refused: int = 0
+    unparsable: int = 0
+    overlength: int = 0
+    refusal_rule: str = ""
+    complete: bool = True
+    missing: tuple[str, ...] = ()
+    verdicts_digest: str = ""
+    scenarios: tuple[ReportScenario, ...] = ()
+
+
+class ReportScenario(_Part):
+    """Score of one scenario."""
+
+    scenario: str
+    value: float | None = None
+    interval_low: float | None = None
+    interval_high: float | None = None
+    n: int = 0
+    n_expected: int = 0
+    sub_values: dict[str, float] = {}
+
+
+class NotRun(_Part):
+    """Something the study asked for and did not get."""
+
+    what: str
+    why: str
+
+
+class Fact(_Part):
+    """One line of provenance."""
+
+    name: str
+    value: str
+
+
+class ReportData(_Part):
+    """Everything a report shows."""
+
+    schema_version: int = SCHEMA_VERSION
+    study_id: str
+    study_name: str
+    state: str
+    generated_at: datetime
+    headline: str
+    demo: bool = False
+    gate: GateResult | None = None
+    dimensions: tuple[str, ...]
+    parser_version: str
+    variants: tuple[ReportVariant, ...]
+    scores: tuple[ReportScore, ...]
+    comparisons: tuple[Comparison, ...]
+    not_run: tuple[NotRun, ...] = ()
+    estimand: str = ""
+    provenance: tuple[Fact, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def score(self, variant_key: str, dimension: str) -> ReportScore | None:
+        """The main parser's score of a cell."""
+        for score in self.scores:
+            same = (score.variant_key, score.dimension) == (variant_key, dimension)
+            if same and score.parser_version == self.parser_version:
+                return score
+        return None
+
+    def comparison(self, variant_key: str, dimension: str) -> Comparison | None:
+        """The main parser's comparison of a whole dimension with the reference."""
+        for comparison in self.comparisons:
+            same = (comparison.variant_key, comparison.dimension) == (variant_key, dimension)
+            if same and not comparison.scenario:
+                if comparison.parser_version == self.parser_version:
+                    return comparison
+        return None
+
+
+ReportScore.model_rebuild()

@@ -1,0 +1,1 @@
+"""Paired statistics of a compressed variant against its reference: pure functions, no I/O."""

@@ -1,0 +1,328 @@
+"""A variant against its reference: from two verdict shards to comparisons."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from assay_core.aggregation import (
+    Expr,
+    Table,
+    evaluate,
+    restrict,
+    scenarios_of,
+)
+
+from assay_coordinator.domain.comparison import Comparison
+from assay_coordinator.statistics.decision import (
+    DEFAULT_MARGIN_POINTS,
+    non_inferiority,
+    power,
+)
+from assay_coordinator.statistics.degenerate import degenerate_reason
+from assay_coordinator.statistics.formulas import direction_of, has_disparity, predictions
+from assay_coordinator.statistics.intervals import LEVEL, Interval, newcombe_paired
+from assay_coordinator.statistics.pairing import (
+    Pairs,
+    binary_counts,
+    pair,
+    shares,
+    strata_of_clusters,
+)
+from assay_coordinator.statistics.resampling import (
+    REPLICATES,
+    Bootstrap,
+    Floats,
+    Ints,
+    paired_bootstrap,
+    permutation_p_value,
+)
+from assay_coordinator.statistics.significance import holm, mcnemar
+
+BIASED_NEAR_ZERO = (
+    "differences between groups are taken as absolute values and are biased upward near 0"
+)
+
+
+@dataclass(frozen=True)
+class Names:
+    """What is compared, for the record."""
+
+    variant_key: str
+    reference_key: str
+    dimension: str
+    metric: str
+    parser_version: str
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to compare."""
+
+    margin: float = DEFAULT_MARGIN_POINTS
+    level: float = LEVEL
+    replicates: int = REPLICATES
+    seed: int = 0
+
+
+def compare(
+    names: Names,
+    formula: Expr,
+    variant: Any,
+    reference: Any,
+    options: Options = Options(),  # noqa: B008 - frozen
+    *,
+    missing: Sequence[str] = (),
+    notes: Sequence[str] = (),
+) -> list[Comparison]:
+    """Compare two verdict shards (pyarrow tables, schema v1) in one dimension.
+
+    Args:
+        names: What is compared.
+        formula: Score formula of the dimension, 0-100.
+        variant: Verdicts of the variant.
+        reference: Verdicts of the reference.
+        options: Margin, level, replicates, seed.
+        missing: What either side lacks; makes the comparison incomplete.
+        notes: What else a reader must know.
+
+    Returns:
+        The comparison of the whole dimension first, then one per scenario.
+    """
+    pairs = pair(_frame(variant), _frame(reference))
+    present = [name for name in scenarios_of(formula) if name in pairs.scenarios]
+    absent = [name for name in scenarios_of(formula) if name not in pairs.scenarios]
+    said = [*notes, *missing, *(f"{name} has no common samples" for name in absent if not missing)]
+    if pairs.n_unpaired:
+        said.append(f"{pairs.n_unpaired} samples exist on one side only and are left out")
+    whole = restrict(formula, present)
+    complete = not missing and not absent
+    if whole is None:
+        return [_nothing(names, options, [*said, "no common samples"])]
+    parts = [
+        (name, part) for name in present if (part := restrict(formula, {name})) is not None
+    ]
+    if len(parts) > 1:
+        by_scenario = [
+            _one(names, name, part, pairs.scenario(name), options, [], complete=True)
+            for name, part in parts
+        ]
+    else:
+        by_scenario = []
+    return [_one(names, "", whole, pairs, options, said, complete=complete), *by_scenario]
+
+
+def score_interval(formula: Expr, verdicts: Any, options: Options = Options()) -> Interval | None:  # noqa: B008 - frozen
+    """Interval of one score alone, by resampling clusters; None if nothing can be scored."""
+    frame = _frame(verdicts)
+    present = frame["scenario"].unique().to_list()
+    expr = restrict(formula, present)
+    if expr is None:
+        return None
+    table = Table.from_arrow(verdicts)
+    found = paired_bootstrap(
+        lambda weights: evaluate(expr, table, weights),
+        len(table.clusters),
+        strata=_strata(expr, frame, table.clusters),
+        replicates=options.replicates,
+        level=options.level,
+        seed=options.seed,
+    )
+    return found.interval if math.isfinite(found.interval.low) else None
+
+
+def with_holm(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """Add Holm-adjusted p-values; the family is the whole dimensions of one variant and parser."""
+    families: dict[tuple[str, str], dict[str, float]] = {}
+    for c in comparisons:
+        if not c.scenario and c.p_value is not None:
+            families.setdefault((c.variant_key, c.parser_version), {})[c.dimension] = c.p_value
+    adjusted = {family: holm(p_values) for family, p_values in families.items()}
+    return [
+        c.model_copy(
+            update={
+                "p_value_holm": adjusted.get((c.variant_key, c.parser_version), {}).get(c.dimension)
+            }
+        )
+        if not c.scenario
+        else c
+        for c in comparisons
+    ]
+
+
+def _frame(verdicts: Any) -> pl.DataFrame:
+    frame = pl.from_arrow(verdicts)
+    assert isinstance(frame, pl.DataFrame)  # noqa: S101 - a table is never a Series
+    return frame
+
+
+def _table(frame: pl.DataFrame, clusters: tuple[str, ...]) -> Table:
+    # The oldest level has plain string columns, which pyarrow can dictionary-encode.
+    return Table.from_arrow(frame.to_arrow(compat_level=pl.CompatLevel.oldest()), clusters)
+
+
+def _nothing(names: Names, options: Options, notes: Sequence[str]) -> Comparison:
+    return Comparison(
+        variant_key=names.variant_key,
+        reference_key=names.reference_key,
+        dimension=names.dimension,
+        metric=names.metric,
+        parser_version=names.parser_version,
+        margin=options.margin,
+        complete=False,
+        notes=tuple(dict.fromkeys(notes)),
+    )
+
+
+def _one(
+    names: Names,
+    scenario: str,
+    formula: Expr,
+    pairs: Pairs,
+    options: Options,
+    notes: Sequence[str],
+    *,
+    complete: bool,
+) -> Comparison:
+    """One comparison of a formula on its pairs."""
+    clusters = tuple(sorted(pairs.variant["cluster_id"].unique().to_list()))
+    left = _table(pairs.variant, clusters)
+    right = _table(pairs.reference, clusters)
+    score, reference_score = _value(formula, left), _value(formula, right)
+    base = _nothing(names, options, notes).model_copy(
+        update={
+            "scenario": scenario,
+            "score": score,
+            "reference_score": reference_score,
+            "confidence_level": options.level,
+            "n_pairs": pairs.n_pairs,
+            "n_clusters": pairs.n_clusters,
+            "n_unpaired": pairs.n_unpaired,
+            "complete": complete,
+            **_shifts(pairs),
+            "degenerate": degenerate_reason(pairs, predictions(formula)),
+        }
+    )
+    if score is None or reference_score is None:
+        return base.model_copy(update={"notes": (*base.notes, "a side has no usable answer")})
+    difference = score - reference_score
+    drawn = paired_bootstrap(
+        lambda weights: evaluate(formula, left, weights) - evaluate(formula, right, weights),
+        len(clusters),
+        strata=_strata(formula, pairs.variant, clusters),
+        replicates=options.replicates,
+        level=options.level,
+        seed=options.seed,
+    )
+    binary = _binary(formula, pairs, difference)
+    interval = binary.interval if binary and binary.interval else drawn.interval
+    if binary and binary.interval:
+        p_value, test = binary.p_value, binary.test
+    else:
+        p_value = _permutation(formula, pairs, clusters, difference, options)
+        test = f"paired cluster permutation, {options.replicates} swaps"
+    added = [BIASED_NEAR_ZERO] if has_disparity(formula) else []
+    return base.model_copy(
+        update={
+            "difference": difference,
+            **_interval_fields(interval),
+            "p_value": p_value,
+            "test": test,
+            "lost": binary.lost if binary else None,
+            "gained": binary.gained if binary else None,
+            "verdict": non_inferiority(interval, options.margin),
+            **_power_fields(drawn),
+            "notes": (*base.notes, *added),
+        }
+    )
+
+
+def _value(formula: Expr, table: Table) -> float | None:
+    value = float(evaluate(formula, table)[0])
+    return value if math.isfinite(value) else None
+
+
+def _shifts(pairs: Pairs) -> dict[str, float]:
+    ours, theirs = shares(pairs.variant), shares(pairs.reference)
+    return {
+        "refusal_shift": ours["refused"] - theirs["refused"],
+        "unparsable_shift": ours["unparsable"] - theirs["unparsable"],
+    }
+
+
+def _interval_fields(interval: Interval) -> dict[str, Any]:
+    known = math.isfinite(interval.low) and math.isfinite(interval.high)
+    return {
+        "interval_low": interval.low if known else None,
+        "interval_high": interval.high if known else None,
+        "interval_method": interval.method,
+    }
+
+
+def _power_fields(drawn: Bootstrap) -> dict[str, Any]:
+    if not math.isfinite(drawn.standard_error):
+        return {}
+    return {
+        "standard_error": drawn.standard_error,
+        "minimum_detectable_effect": power(drawn.standard_error).minimum_detectable_effect,
+    }
+
+
+@dataclass(frozen=True)
+class _Binary:
+    lost: int
+    gained: int
+    p_value: float
+    test: str
+    interval: Interval | None  # None where pairs share clusters or a side has no value
+
+
+def _binary(formula: Expr, pairs: Pairs, difference: float) -> _Binary | None:
+    """Counts, McNemar and Newcombe where the metric is binary with one completion per sample."""
+    if has_disparity(formula):
+        return None
+    counts = binary_counts(pairs)
+    if counts is None:
+        return None
+    direction = direction_of(formula)
+    result = mcnemar(counts)
+    lost, gained = counts.only_reference, counts.only_variant
+    if direction < 0:
+        lost, gained = gained, lost
+    independent = pairs.n_clusters == pairs.n_pairs == counts.pairs
+    points = 100.0 * direction
+    plain = math.isclose(difference, points * counts.difference, abs_tol=1e-6)
+    interval = newcombe_paired(counts).scaled(points) if independent and plain else None
+    return _Binary(lost, gained, result.p_value, result.method, interval)
+
+
+def _permutation(
+    formula: Expr, pairs: Pairs, clusters: Sequence[str], difference: float, options: Options
+) -> float:
+    """Swap the labels of whole clusters on one table that holds both sides."""
+    both = pl.concat([_prefixed(pairs.variant, "v:"), _prefixed(pairs.reference, "r:")])
+    order = (*(f"v:{name}" for name in clusters), *(f"r:{name}" for name in clusters))
+    table = _table(both, order)
+
+    def swapped(swaps: Floats) -> Floats:
+        variant = np.concatenate([1 - swaps, swaps], axis=1)
+        return evaluate(formula, table, variant) - evaluate(formula, table, 1 - variant)
+
+    return permutation_p_value(
+        swapped, len(clusters), difference, replicates=options.replicates, seed=options.seed
+    )
+
+
+def _prefixed(side: pl.DataFrame, prefix: str) -> pl.DataFrame:
+    return side.with_columns(
+        pl.concat_str([pl.lit(prefix), pl.col(name)]).alias(name)
+        for name in ("sample_id", "cluster_id")
+    )
+
+
+def _strata(formula: Expr, frame: pl.DataFrame, clusters: Sequence[str]) -> Ints | None:
+    return strata_of_clusters(frame, list(clusters)) if has_disparity(formula) else None

@@ -1,0 +1,143 @@
+"""Confidence intervals for one proportion and for the difference of two paired proportions."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from scipy.optimize import brentq
+from scipy.stats import norm
+from statsmodels.stats.proportion import proportion_confint
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A two-sided confidence interval; the unit is that of the estimate it belongs to."""
+
+    low: float
+    high: float
+    level: float = LEVEL
+    method: str = ""
+
+    def scaled(self, factor: float) -> Interval:
+        """The interval of `factor * x`; a negative factor swaps the ends."""
+        ends = sorted((self.low * factor, self.high * factor))
+        return Interval(ends[0], ends[1], self.level, self.method)
+
+
+@dataclass(frozen=True)
+class PairedCounts:
+    """Pairs of binary outcomes: `only_variant` is right for the variant and wrong for the reference."""
+
+    both: int
+    only_variant: int
+    only_reference: int
+    neither: int
+
+    @property
+    def pairs(self) -> int:
+        """Number of pairs."""
+        return self.both + self.only_variant + self.only_reference + self.neither
+
+    @property
+    def discordant(self) -> int:
+        """Pairs whose two outcomes differ ("flips")."""
+        return self.only_variant + self.only_reference
+
+    @property
+    def difference(self) -> float:
+        """Proportion of the variant minus proportion of the reference."""
+        return (self.only_variant - self.only_reference) / self.pairs
+
+
+def wilson(successes: float, trials: int, level: float = LEVEL) -> Interval:
+    """Wilson score interval of a proportion (Wilson 1927).
+
+    Args:
+        successes: Number of successes; may be fractional (a mean of completions times n).
+        trials: Number of independent trials; 0 gives the whole unit interval.
+        level: Two-sided confidence level.
+    """
+    if trials == 0:
+        return Interval(0.0, 1.0, level, "wilson")
+    low, high = proportion_confint(successes, trials, alpha=1 - level, method="wilson")
+    return Interval(float(low), float(high), level, "wilson")
+
+
+def newcombe_paired(counts: PairedCounts, level: float = LEVEL) -> Interval:
+    """Square-and-add Wilson interval for a paired difference of proportions.
+
+    Newcombe (1998), "Improved confidence intervals for the difference between binomial proportions
+    based on paired data", Statistics in Medicine 17:2635-2650, method 10.
+    """
+    n = counts.pairs
+    if n == 0:
+        return Interval(-1.0, 1.0, level, "newcombe")
+    a, b, c, d = counts.both, counts.only_variant, counts.only_reference, counts.neither
+    variant, reference = (a + b) / n, (a + c) / n
+    of_variant, of_reference = wilson(a + b, n, level), wilson(a + c, n, level)
+    phi = _phi(a, b, c, d)
+    below_variant, above_variant = variant - of_variant.low, of_variant.high - variant
+    below_reference, above_reference = reference - of_reference.low, of_reference.high - reference
+    down = below_variant**2 - 2 * phi * below_variant * above_reference + above_reference**2
+    up = above_variant**2 - 2 * phi * above_variant * below_reference + below_reference**2
+    return Interval(
+        max(-1.0, counts.difference - math.sqrt(max(0.0, down))),
+        min(1.0, counts.difference + math.sqrt(max(0.0, up))),
+        level,
+        "newcombe",
+    )
+
+
+def _phi(a: int, b: int, c: int, d: int) -> float:
+    """Correlation of the pair, continuity-corrected when positive, as method 10 prescribes."""
+    margins = (a + b) * (c + d) * (a + c) * (b + d)
+    if margins == 0:
+        return 0.0
+    cross = a * d - b * c
+    if cross > 0:
+        cross = max(cross - (a + b + c + d) / 2, 0)
+    return float(cross / math.sqrt(margins))
+
+
+def tango_paired(counts: PairedCounts, level: float = LEVEL) -> Interval:
+    """Score interval for a paired difference of proportions.
+
+    Tango (1998), "Equivalence test and confidence interval for the difference in proportions for
+    the paired-sample design", Statistics in Medicine 17:891-908. The ends are the differences at
+    which the score statistic reaches the normal quantile; found by bisection on each side.
+    """
+    n, b, c = counts.pairs, counts.only_variant, counts.only_reference
+    if n == 0:
+        return Interval(-1.0, 1.0, level, "tango")
+    quantile = float(norm.ppf(0.5 + level / 2))
+
+    def excess(delta: float, sign: float) -> float:
+        return sign * _tango_score(delta, n, b, c) - quantile
+
+    edge = 1 - 1e-12
+    low = (
+        -1.0
+        if counts.difference <= -edge or excess(-edge, 1.0) < 0
+        else brentq(excess, -edge, counts.difference, args=(1.0,))
+    )
+    high = (
+        1.0
+        if counts.difference >= edge or excess(edge, -1.0) < 0
+        else brentq(excess, counts.difference, edge, args=(-1.0,))
+    )
+    return Interval(float(low), float(high), level, "tango")
+
+
+def _tango_score(delta: float, n: int, b: int, c: int) -> float:
+    """Score statistic of `difference == delta`, with the nuisance proportion at its restricted MLE."""
+    linear = -b - c + (2 * n - b + c) * delta
+    constant = -c * delta * (1 - delta)
+    nuisance = (math.sqrt(max(0.0, linear**2 - 8 * n * constant)) - linear) / (4 * n)
+    variance = n * (2 * nuisance + delta * (1 - delta))
+    if variance <= 0:
+        gap = b - c - n * delta
+        return 0.0 if gap == 0 else math.copysign(math.inf, gap)
+    return (b - c - n * delta) / math.sqrt(variance)

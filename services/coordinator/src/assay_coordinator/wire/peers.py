@@ -1,0 +1,163 @@
+"""What peers answer, as domain types; and what they are asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from assay_core.errors import AssayError, Internal, from_proto
+from assay_core.pb import common_pb2, compression_pb2, evaluation_pb2, serving_pb2
+from google.protobuf.json_format import MessageToDict
+
+from assay_coordinator.domain.progress import (
+    ArtifactFacts,
+    Counts,
+    EngineFacts,
+    Progress,
+    ScenarioFacts,
+    ScoreFacts,
+)
+from assay_coordinator.domain.study import ModelSpec, StudySpec
+
+
+def state_name(state: int) -> str:
+    """`RUNNING` of STATE_RUNNING."""
+    return common_pb2.State.Name(state).removeprefix("STATE_")  # type: ignore[arg-type] # enum int
+
+
+def progress(message: common_pb2.Progress) -> Progress:
+    """How far a peer's work is."""
+    has_eta = message.HasField("eta")
+    return Progress(
+        completed=message.completed,
+        total=message.total,
+        unit=message.unit,
+        phase=message.phase,
+        eta_seconds=message.eta.ToNanoseconds() / 1e9 if has_eta else None,
+    )
+
+
+def failure(meta: common_pb2.ResourceMeta, what: str) -> AssayError:
+    """The error that a failed resource carries."""
+    if meta.HasField("error"):
+        return from_proto(meta.error)
+    return Internal(
+        f"{what} ended {state_name(meta.state)} without saying why",
+        reason="PEER_FAILED_SILENTLY",
+        metadata={"id": meta.id},
+    )
+
+
+def model_ref(model: ModelSpec) -> common_pb2.ModelRef:
+    """A checkpoint as compression is asked for it."""
+    return common_pb2.ModelRef(
+        uri=model.uri,
+        revision=model.revision,
+        digest=model.digest,
+        trust_remote_code=model.trust_remote_code,
+    )
+
+
+def artifact(variant: compression_pb2.Variant) -> ArtifactFacts:
+    """What the coordinator keeps of a finished variant."""
+    made = variant.artifact
+    return ArtifactFacts(
+        uri=made.uri,
+        digest=made.digest,
+        parent_digest=made.parent_digest,
+        architecture=made.architecture,
+        bytes=made.bytes,
+        packed_bytes=made.efficiency.packed_bytes,
+        parameters=made.parameters,
+        bits_per_weight=made.bits_per_weight,
+        sparsity=made.sparsity,
+        tokenizer_digest=made.tokenizer_digest,
+        chat_template_digest=made.chat_template_digest,
+        backend=made.run.backend,
+        wall_seconds=made.run.wall_time.ToNanoseconds() / 1e9,
+        cache_hit=variant.cache_hit,
+    )
+
+
+def engine(response: serving_pb2.DescribeEngineResponse) -> EngineFacts:
+    """Engine and precision that would serve an artifact."""
+    described = response.engine
+    return EngineFacts(
+        family=described.family,
+        version=described.version,
+        dtype=described.dtype,
+        kv_cache_dtype=described.kv_cache_dtype,
+        max_model_len=described.max_model_len,
+        device_class=described.device_class,
+        tokenizer_digest=response.tokenizer_digest,
+        chat_template_digest=response.chat_template_digest,
+    )
+
+
+def evaluation_spec(
+    study: StudySpec, dimension: str, artifact_digest: str, facts: EngineFacts
+) -> evaluation_pb2.EvaluationSpec:
+    """What an evaluator is asked to evaluate."""
+    identity = facts.model_dump(exclude={"tokenizer_digest", "chat_template_digest"})
+    return evaluation_pb2.EvaluationSpec(
+        dimension=dimension,
+        pack=evaluation_pb2.PackRef(uri=study.pack.uri, digest=study.pack.digest),
+        subject=evaluation_pb2.Subject(
+            artifact_digest=artifact_digest,
+            engine=serving_pb2.EngineIdentity(**identity),
+            tokenizer_digest=facts.tokenizer_digest,
+            chat_template_digest=facts.chat_template_digest,
+        ),
+        prompt_profile=study.prompt_profile,
+        sampling_profile=study.sampling_profile,
+        seed=study.seed,
+        row_limit=study.row_limit,
+    )
+
+
+def score(message: evaluation_pb2.Score) -> ScoreFacts:
+    """A score as its evaluator published it."""
+    return ScoreFacts(
+        metric=message.metric,
+        parser_version=message.parser_version,
+        value=_optional(message, "value"),
+        partial_value=_optional(message, "partial_value"),
+        paper_rounded_value=_optional(message, "paper_rounded_value"),
+        refusal_rate=message.refusal_rate,
+        refusal_rule=message.refusal_rule,
+        counts=_counts(message.counts),
+        scenarios=tuple(_scenario(part) for part in message.scenarios),
+        complete=message.complete,
+        missing=tuple(message.missing),
+        verdicts_uri=message.verdicts_uri,
+        verdicts_digest=message.verdicts_digest,
+        score_uri=message.score_uri,
+        formula=MessageToDict(message.formula) if message.HasField("formula") else {},
+    )
+
+
+def _scenario(message: evaluation_pb2.ScenarioScore) -> ScenarioFacts:
+    return ScenarioFacts(
+        scenario=message.scenario,
+        value=_optional(message, "value"),
+        interval_low=_optional(message, "interval_low"),
+        interval_high=_optional(message, "interval_high"),
+        counts=_counts(message.counts),
+        sub_values=dict(message.sub_values),
+    )
+
+
+def _counts(message: evaluation_pb2.VerdictCounts) -> Counts:
+    return Counts(
+        n=message.n,
+        n_expected=message.n_expected,
+        answered=message.answered,
+        refused=message.refused,
+        unparsable=message.unparsable,
+        overlength=message.overlength,
+    )
+
+
+def _optional(message: Any, field: str) -> float | None:
+    return getattr(message, field) if message.HasField(field) else None
+
+

@@ -1,0 +1,192 @@
+"""Comparisons, gates and progress as messages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from assay_core.errors import from_document, to_proto
+from assay_core.pb import common_pb2, comparison_pb2, coordination_pb2, evaluation_pb2
+from google.protobuf import duration_pb2
+
+from assay_coordinator.domain.comparison import Comparison, GateResult
+from assay_coordinator.domain.policy import Claim, GatePolicy, GateRule
+from assay_coordinator.domain.progress import (
+    Counts,
+    EvaluationStatus,
+    Progress,
+    ScenarioFacts,
+    ScoreFacts,
+    VariantStatus,
+)
+from assay_coordinator.statistics.decision import Verdict
+
+_VERDICTS = {
+    None: comparison_pb2.VERDICT_UNSPECIFIED,
+    Verdict.PASS: comparison_pb2.VERDICT_PASS,
+    Verdict.FAIL: comparison_pb2.VERDICT_FAIL,
+    Verdict.INCONCLUSIVE: comparison_pb2.VERDICT_INCONCLUSIVE,
+}
+_CLAIMS = {
+    comparison_pb2.CLAIM_UNSPECIFIED: Claim.ARTIFACT,
+    comparison_pb2.CLAIM_ARTIFACT: Claim.ARTIFACT,
+    comparison_pb2.CLAIM_RECIPE: Claim.RECIPE,
+}
+# Fields of the domain type that the message does not have.
+_INTERNAL = {"verdict", "degenerate", "standard_error", "notes"}
+
+
+def comparison_message(comparison: Comparison) -> comparison_pb2.Comparison:
+    """A comparison; a degenerate output is its first note."""
+    plain = comparison.model_dump(exclude=_INTERNAL, exclude_none=True)
+    notes = list(comparison.notes)
+    if comparison.degenerate:
+        notes.insert(0, f"degenerate output: {comparison.degenerate}")
+    return comparison_pb2.Comparison(**plain, verdict=_VERDICTS[comparison.verdict], notes=notes)
+
+
+def gate_message(result: GateResult) -> comparison_pb2.GateResult:
+    """What the gate says."""
+    return comparison_pb2.GateResult(
+        verdict=_VERDICTS[result.verdict],
+        headline=result.headline,
+        variants=[
+            comparison_pb2.VariantGateResult(
+                variant_key=variant.variant_key,
+                verdict=_VERDICTS[variant.verdict],
+                reasons=variant.reasons,
+            )
+            for variant in result.variants
+        ],
+    )
+
+
+def policy_from_message(message: comparison_pb2.GatePolicy) -> GatePolicy:
+    """A policy; zeros mean the documented defaults."""
+    defaults = GatePolicy()
+    return GatePolicy(
+        rules=tuple(_rule(rule) for rule in message.rules),
+        default_margin=message.default_margin or defaults.default_margin,
+        max_unparsable_shift=message.max_unparsable_shift or defaults.max_unparsable_shift,
+        require_utility=message.require_utility if message.HasField("require_utility") else True,
+        claim=_CLAIMS[message.claim],
+        fail_on_incomplete=message.fail_on_incomplete,
+    )
+
+
+def policy_message(policy: GatePolicy) -> comparison_pb2.GatePolicy:
+    """Inverse of `policy_from_message`."""
+    rules = [
+        comparison_pb2.GateRule(**rule.model_dump(exclude_none=True)) for rule in policy.rules
+    ]
+    claim = (
+        comparison_pb2.CLAIM_RECIPE
+        if policy.claim is Claim.RECIPE
+        else comparison_pb2.CLAIM_ARTIFACT
+    )
+    plain = policy.model_dump(exclude={"rules", "claim"})
+    return comparison_pb2.GatePolicy(rules=rules, claim=claim, **plain)
+
+
+def _rule(message: comparison_pb2.GateRule) -> GateRule:
+    shift = message.HasField("max_refusal_shift")
+    return GateRule(
+        dimension=message.dimension,
+        scenario=message.scenario,
+        margin=message.margin,
+        floor=message.floor if message.HasField("floor") else None,
+        max_refusal_shift=message.max_refusal_shift if shift else None,
+    )
+
+
+def progress_message(progress: Progress) -> common_pb2.Progress:
+    """How far a piece of work is."""
+    message = common_pb2.Progress(
+        completed=progress.completed,
+        total=progress.total,
+        unit=progress.unit,
+        phase=progress.phase,
+    )
+    if progress.eta_seconds is not None:
+        eta = duration_pb2.Duration()
+        eta.FromNanoseconds(round(progress.eta_seconds * 1e9))
+        message.eta.CopyFrom(eta)
+    return message
+
+
+def error_message(document: dict[str, Any] | None) -> common_pb2.Error | None:
+    """A stored error."""
+    return None if document is None else to_proto(from_document(document))
+
+
+def state_value(name: str) -> Any:
+    """STATE_RUNNING of `RUNNING`."""
+    return common_pb2.State.Value(f"STATE_{name}")
+
+
+def variant_message(
+    variant: VariantStatus, evaluations: list[EvaluationStatus], main_parser: str
+) -> coordination_pb2.StudyVariant:
+    """A variant with its evaluations."""
+    return coordination_pb2.StudyVariant(
+        key=variant.key,
+        model=variant.model_uri,
+        label=variant.label,
+        calibration_seed=variant.calibration_seed,
+        variant_id=variant.variant_id,
+        artifact_digest=variant.artifact.digest if variant.artifact else "",
+        state=state_value(variant.state),
+        error=error_message(variant.error),
+        phase=variant.phase,
+        compression=progress_message(variant.compression),
+        evaluations=[_evaluation_message(e, main_parser) for e in evaluations],
+    )
+
+
+def _evaluation_message(
+    evaluation: EvaluationStatus, main_parser: str
+) -> coordination_pb2.StudyEvaluation:
+    score = evaluation.score(main_parser)
+    return coordination_pb2.StudyEvaluation(
+        dimension=evaluation.dimension,
+        evaluation_id=evaluation.evaluation_id,
+        state=state_value(evaluation.state),
+        progress=progress_message(evaluation.progress),
+        score=score_message(score) if score else None,
+        error=error_message(evaluation.error),
+        completions_reused=evaluation.completions_reused,
+    )
+
+
+def score_message(score: ScoreFacts) -> evaluation_pb2.Score:
+    """A score without its formula."""
+    return evaluation_pb2.Score(
+        metric=score.metric,
+        parser_version=score.parser_version,
+        value=score.value,
+        partial_value=score.partial_value,
+        paper_rounded_value=score.paper_rounded_value,
+        refusal_rate=score.refusal_rate,
+        refusal_rule=score.refusal_rule,
+        counts=_counts_message(score.counts),
+        scenarios=[_scenario_message(part) for part in score.scenarios],
+        complete=score.complete,
+        missing=score.missing,
+        verdicts_uri=score.verdicts_uri,
+        verdicts_digest=score.verdicts_digest,
+        score_uri=score.score_uri,
+    )
+
+
+def _scenario_message(part: ScenarioFacts) -> evaluation_pb2.ScenarioScore:
+    return evaluation_pb2.ScenarioScore(
+        scenario=part.scenario,
+        value=part.value,
+        interval_low=part.interval_low,
+        interval_high=part.interval_high,
+        counts=_counts_message(part.counts),
+        sub_values=part.sub_values,
+    )
+
+
+def _counts_message(counts: Counts) -> evaluation_pb2.VerdictCounts:
+    return evaluation_pb2.VerdictCounts(**counts.model_dump())
