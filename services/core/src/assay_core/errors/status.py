@@ -7,8 +7,9 @@
 | retry_after | RetryInfo |
 | resource | ResourceInfo |
 
-Trailers are headers: gRPC refuses them past a few KiB and the caller would see a bare code, so
-text and lists are cut to `_TEXT_LIMIT` characters and `_VIOLATION_LIMIT` entries here.
+Trailers are headers: gRPC refuses more than 8 KiB of them and the caller would see a bare code.
+The message travels percent-encoded (up to three times its bytes) and the status base64-encoded,
+so text is cut and lists end where the room given to them here is used up.
 """
 
 from __future__ import annotations
@@ -28,27 +29,29 @@ DETAILS_KEY = "grpc-status-details-bin"
 
 _REMEDY = "remedy"
 _FIELD = "field"
-_TEXT_LIMIT = 600
-_VIOLATION_LIMIT = 8
-_METADATA_LIMIT = 16
+_MESSAGE_BYTES = 700
+_TEXT_BYTES = 300
+_METADATA_BYTES = 1000
+_VIOLATIONS_BYTES = 1200
 DetailT = TypeVar("DetailT", bound=Message)
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
 def to_status(error: AssayError) -> status_pb2.Status:
     """Converts to the rich status that travels in the call's trailers."""
-    status = status_pb2.Status(code=error.code.value[0], message=_cut(error.text))
-    metadata = dict(list(error.metadata.items())[:_METADATA_LIMIT])
+    status = status_pb2.Status(code=error.code.value[0], message=_text(error))
+    metadata: dict[str, str] = {}
     if error.remedy is not None:
         metadata[_REMEDY] = error.remedy
     if error.field is not None:
         metadata[_FIELD] = error.field
+    metadata |= error.metadata
     _pack(
         status,
         error_details_pb2.ErrorInfo(
             reason=_cut(error.reason),
             domain=DOMAIN,
-            metadata={_cut(key): _cut(value) for key, value in metadata.items()},
+            metadata=dict(_within(metadata.items(), _METADATA_BYTES)),
         ),
     )
     if error.violations:
@@ -118,24 +121,20 @@ def from_rpc_error(error: grpc.RpcError) -> AssayError:
 
 
 def _violations_detail(error: AssayError) -> Message:
-    shown = error.violations[:_VIOLATION_LIMIT]
+    shown = _within(((v.field, v.description) for v in error.violations), _VIOLATIONS_BYTES)
     detail: Message
     if isinstance(error, ResourceExhausted):
         detail = error_details_pb2.QuotaFailure(
             violations=[
-                error_details_pb2.QuotaFailure.Violation(
-                    subject=_cut(v.field), description=_cut(v.description)
-                )
-                for v in shown
+                error_details_pb2.QuotaFailure.Violation(subject=subject, description=problem)
+                for subject, problem in shown
             ]
         )
         return detail
     detail = error_details_pb2.BadRequest(
         field_violations=[
-            error_details_pb2.BadRequest.FieldViolation(
-                field=_cut(v.field), description=_cut(v.description)
-            )
-            for v in shown
+            error_details_pb2.BadRequest.FieldViolation(field=field, description=problem)
+            for field, problem in shown
         ]
     )
     return detail
@@ -152,7 +151,28 @@ def _unpack(packed: any_pb2.Any, into: DetailT) -> DetailT | None:
     return into if packed.Unpack(into) else None
 
 
-def _cut(text: str) -> str:
+def _text(error: AssayError) -> str:
+    if not error.remedy:
+        return _cut(error.message, _MESSAGE_BYTES)
+    remedy = _cut(error.remedy)
+    return f"{_cut(error.message, _MESSAGE_BYTES - len(remedy.encode()) - 2)}: {remedy}"
+
+
+def _within(pairs: Iterable[tuple[str, str]], room: int) -> list[tuple[str, str]]:
+    """The first pairs, cut, that fit into `room` bytes; at least one if there is one."""
+    fitting: list[tuple[str, str]] = []
+    for pair in pairs:
+        key, value = _cut(pair[0]), _cut(pair[1])
+        room -= len(key.encode()) + len(value.encode())
+        if room < 0 and fitting:
+            break
+        fitting.append((key, value))
+    return fitting
+
+
+def _cut(text: str, limit: int = _TEXT_BYTES) -> str:
     # Lone surrogates (from undecodable file names) cannot travel in a protobuf string.
-    clean = text.encode("utf-8", "replace").decode("utf-8")
-    return clean if len(clean) <= _TEXT_LIMIT else clean[: _TEXT_LIMIT - 1] + "…"
+    data = text.encode("utf-8", "replace")
+    if len(data) <= limit:
+        return data.decode("utf-8")
+    return data[: limit - 3].decode("utf-8", "ignore") + "…"
