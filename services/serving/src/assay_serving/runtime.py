@@ -1,0 +1,152 @@
+"""What the gateway needs of Ray Serve, and Ray brought in late.
+
+The gateway is ready within seconds and answers what needs no engine; Ray is imported and started
+with the first model. Everything that Ray, torch or vLLM reads from the environment is set here,
+before they are imported.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import secrets
+import threading
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from assay_serving.domain import EngineSpec, Failure, Item, ReplicaStatus, Result
+from assay_serving.ray_paths import ray_directory
+
+
+class EngineUnreachableError(Exception):
+    """A replica is gone or does not answer; the message is the type of what Ray raised."""
+
+
+class Runtime(Protocol):
+    """Engines by id. `deploy`, `statuses`, `delete` and `stop` block."""
+
+    def deploy(self, engine_id: str, spec: EngineSpec, path: str, digest: str) -> Any:
+        """Make every replica hold an artifact, starting the engine if needed; returns its handle.
+
+        Raises:
+            AssayError, EngineUnreachableError: It could not; the engine is gone then.
+        """
+
+    def statuses(self, handle: Any) -> list[ReplicaStatus]:
+        """What each replica holds."""
+
+    def generate(
+        self, handle: Any, items: Sequence[Item], digest: str
+    ) -> AsyncGenerator[list[Result], None]:
+        """Answer a batch; ending the iteration aborts what is left of it."""
+
+    async def count_tokens(self, handle: Any, items: Sequence[Item]) -> list[int | Failure]:
+        """Tokens of each prompt."""
+
+    def delete(self, engine_id: str) -> None:
+        """End the engine; does nothing if there is none."""
+
+    def stop(self) -> None:
+        """End everything that was started."""
+
+
+@dataclass(frozen=True)
+class RaySettings:
+    """How the local Ray is sized, or which cluster is joined."""
+
+    home: Path
+    address: str = ""
+    object_store_bytes: int = 100 * 2**20
+    threads: int = 2
+    kv_cache_gib: int = 1
+
+
+class LateRuntime:
+    """A `Runtime` that imports and starts Ray when the first engine is deployed."""
+
+    def __init__(self, settings: RaySettings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._ray: Any = None
+
+    def deploy(self, engine_id: str, spec: EngineSpec, path: str, digest: str) -> Any:
+        """See `Runtime`."""
+        with self._lock:
+            if self._ray is None:
+                _prepare_environment(self._settings)
+                module = importlib.import_module("assay_serving.ray_runtime")
+                self._ray = module.RayRuntime(self._settings)
+        return self._ray.deploy(engine_id, spec, path, digest)
+
+    def statuses(self, handle: Any) -> list[ReplicaStatus]:
+        """See `Runtime`."""
+        found: list[ReplicaStatus] = self._ray.statuses(handle)
+        return found
+
+    def generate(
+        self, handle: Any, items: Sequence[Item], digest: str
+    ) -> AsyncGenerator[list[Result], None]:
+        """See `Runtime`."""
+        answers: AsyncGenerator[list[Result], None] = self._ray.generate(handle, items, digest)
+        return answers
+
+    async def count_tokens(self, handle: Any, items: Sequence[Item]) -> list[int | Failure]:
+        """See `Runtime`."""
+        counts: list[int | Failure] = await self._ray.count_tokens(handle, items)
+        return counts
+
+    def delete(self, engine_id: str) -> None:
+        """See `Runtime`."""
+        self._ray.delete(engine_id)
+
+    def stop(self) -> None:
+        """See `Runtime`."""
+        if self._ray is not None:
+            self._ray.stop()
+
+
+def engine_environment(settings: RaySettings) -> dict[str, str]:
+    """Environment of a replica and of the engine processes it starts.
+
+    `nobind` keeps two engines from fighting for core 0. Ray would set OMP_NUM_THREADS to a
+    replica's logical CPU share and leave the engine on one core. Only local files are loaded, and
+    nothing is reported home.
+    """
+    return {
+        "VLLM_CPU_KVCACHE_SPACE": str(settings.kv_cache_gib),
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        "OMP_NUM_THREADS": str(settings.threads),
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "VLLM_LOGGING_LEVEL": "WARNING",
+        "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+
+
+def _prepare_environment(settings: RaySettings) -> None:
+    """Settings that Ray reads once, when it is first imported.
+
+    Its defaults would write a token to the user's home and report usage. A cluster that is joined
+    has its own token, which the operator mounts.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    if not settings.address:
+        token = _token_file(ray_directory(settings.home))
+        os.environ.setdefault("RAY_AUTH_TOKEN_PATH", str(token))
+
+
+def _token_file(directory: Path) -> Path:
+    """A random token that only this user can read; Ray's processes inherit its path."""
+    file = directory / "auth_token"
+    if not file.exists():
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as stream:
+            stream.write(secrets.token_hex(32))
+    return file

@@ -1,0 +1,68 @@
+"""Settings of the serving service: `ASSAY_SERVING_*`, flags, YAML."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import Field
+
+from assay_core.settings import ServiceSettings, is_loopback, service_config
+
+
+class ServingSettings(ServiceSettings):
+    """What the gateway is told from outside."""
+
+    model_config = service_config("serving")
+
+    listen: str = Field(default="127.0.0.1:7402", description="gRPC address HOST:PORT.")
+    artifact_prefixes: list[str] = Field(
+        default_factory=list,
+        description="URI prefixes artifacts are read from, besides data_uri; on loopback the "
+        "default is every local path.",
+    )
+    ray_address: str = Field(
+        default="",
+        description="Address of a Ray cluster this process is a member of; default: "
+        "start a small local one.",
+    )
+    object_store_mib: int = Field(default=100, ge=80, description="Shared memory of local Ray.")
+    max_engines: int = Field(
+        default=1, ge=1, description="Engines at once; the least recently used idle one makes room."
+    )
+    max_in_flight: int = Field(
+        default=1024, ge=1, description="Completions in flight per replica; more wait their turn."
+    )
+    max_model_len: int = Field(
+        default=8192, ge=16, description="Context of an engine in tokens, bounded by the model."
+    )
+    kv_cache_gib: int = Field(default=1, ge=1, description="KV cache of a CPU replica in GiB.")
+    engine_threads: int = Field(
+        default=0, ge=0, description="Threads of a CPU replica; 0 means every core."
+    )
+    device_class: str = Field(
+        default="", description="Device class in engine identities; default `cpu` or `cuda`."
+    )
+    lease_seconds: float = Field(
+        default=60.0, gt=0, description="Time to live of a renewed lease that names none."
+    )
+    max_lease_seconds: float = Field(
+        default=3600.0, gt=0, description="Longest time to live of a lease."
+    )
+
+    @property
+    def allowed_prefixes(self) -> tuple[str, ...]:
+        """Where artifacts may be read from."""
+        given = tuple(self.artifact_prefixes)
+        everywhere = ("file:///",) if not given and is_loopback(self.listen) else ()
+        return (self.data_uri, *given, *everywhere)
+
+    @property
+    def threads(self) -> int:
+        """Threads of a CPU replica."""
+        return self.engine_threads or os.cpu_count() or 1
+
+    @property
+    def download_cache(self) -> Path:
+        """Where remote artifacts are kept on this machine."""
+        return self.home / "cache" / "artifacts"
