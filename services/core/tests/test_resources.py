@@ -1,0 +1,450 @@
+"""The resource store: one creation per request, guarded moves, stable pages, prompt watches."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import subprocess
+import sys
+import textwrap
+import uuid
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assay_core.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    Unavailable,
+)
+from assay_core.pb import common_pb2
+from assay_core.resources import (
+    TERMINAL,
+    Draft,
+    JsonField,
+    Progress,
+    ResourceStore,
+    State,
+    can_move,
+    meta_of,
+)
+
+FIELDS = {
+    "model": JsonField("spec.model.uri"),
+    "bits": JsonField("spec.bits", "number"),
+    "hit": JsonField("status.hit", "boolean"),
+}
+
+
+def draft(name: str, *, request_id: str = "", project: str = "default", **spec: object) -> Draft:
+    return Draft(
+        id=name, project=project, request_id=request_id, fingerprint=repr(spec), spec=dict(spec)
+    )
+
+
+class Ticks:
+    """A clock that moves one second at every look."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        self.now += timedelta(seconds=1)
+        return self.now
+
+
+def postgres_url() -> str:
+    url = os.environ.get("ASSAY_TEST_POSTGRES_URL")
+    if url is None:
+        reason = "set ASSAY_TEST_POSTGRES_URL to run the resource store on Postgres"
+        if "postgres" in os.environ.get("ASSAY_REQUIRE", "").split(","):
+            pytest.fail(f"ASSAY_REQUIRE asks for postgres: {reason}")
+        pytest.skip(reason)
+    return url
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/db/test.sqlite"
+    return postgres_url()
+
+
+@pytest.fixture
+def table() -> str:
+    return f"t{uuid.uuid4().hex[:12]}s"
+
+
+@pytest.fixture
+async def store(url: str, table: str) -> AsyncIterator[ResourceStore]:
+    store = ResourceStore(url, table, fields=FIELDS, poll_seconds=0.2, clock=Ticks())
+    yield store
+    await store.close()
+
+
+async def test_a_created_resource_is_read_back(store: ResourceStore) -> None:
+    record, created = await store.create(draft("a", request_id="r", model={"uri": "demo"}))
+    assert created
+    assert record == await store.get("a")
+    assert (record.state, record.version, record.error) == (State.QUEUED, 1, None)
+    assert record.spec == {"model": {"uri": "demo"}}
+    assert record.create_time == record.update_time == datetime(2026, 1, 1, 0, 0, 1, tzinfo=UTC)
+
+
+async def test_the_same_request_is_one_resource(store: ResourceStore) -> None:
+    first, _ = await store.create(draft("a", request_id="r", bits=4))
+    again, created = await store.create(draft("b", request_id="r", bits=4))
+    assert (again, created) == (first, False)
+    with pytest.raises(AlreadyExists) as caught:
+        await store.create(draft("c", request_id="r", bits=3))
+    assert (caught.value.field, caught.value.reason) == ("request_id", "REQUEST_ID_REUSED")
+    _, elsewhere = await store.create(draft("d", request_id="r", project="other", bits=3))
+    assert elsewhere
+
+
+async def test_without_a_request_id_the_id_decides(store: ResourceStore) -> None:
+    await store.create(draft("a", bits=4))
+    _, created = await store.create(draft("a", bits=4))
+    assert not created
+    _, created = await store.create(draft("b", bits=4))
+    assert created
+    with pytest.raises(AlreadyExists):
+        await store.create(draft("a", bits=3))
+
+
+async def test_concurrent_creations_make_one_resource(
+    store: ResourceStore, url: str, table: str
+) -> None:
+    other = ResourceStore(url, table)
+    answers = await asyncio.gather(
+        *(
+            side.create(draft(f"x{index}", request_id="r", bits=4))
+            for index in range(20)
+            for side in (store, other)
+        )
+    )
+    await other.close()
+    assert sum(created for _, created in answers) == 1
+    assert len({record.id for record, _ in answers}) == 1
+
+
+async def test_a_missing_resource_is_not_found(store: ResourceStore) -> None:
+    for attempt in (store.get("no"), store.update("no", state=State.RUNNING), store.delete("no")):
+        with pytest.raises(NotFound) as caught:
+            await attempt
+        assert str(caught.value.resource).endswith("/no")
+
+
+async def test_an_update_merges_status_and_counts_versions(store: ResourceStore) -> None:
+    await store.create(draft("a"))
+    await store.update("a", state=State.RUNNING, status={"x": 1, "y": 1})
+    record = await store.update("a", status={"y": 2}, progress={"completed": 3, "total": 9})
+    assert record.status == {"x": 1, "y": 2}
+    assert record.progress == Progress(completed=3, total=9)
+    assert (record.state, record.version) == (State.RUNNING, 3)
+    assert record.update_time > record.create_time
+
+
+async def test_an_unexpected_state_leaves_the_resource_untouched(store: ResourceStore) -> None:
+    before, _ = await store.create(draft("a"))
+    with pytest.raises(FailedPrecondition) as caught:
+        await store.update("a", state=State.SUCCEEDED, expect={State.RUNNING})
+    assert caught.value.metadata == {"state": "QUEUED"}
+    assert await store.get("a") == before
+
+
+async def test_only_one_of_two_claims_wins(store: ResourceStore) -> None:
+    await store.create(draft("a"))
+    claims = await asyncio.gather(
+        *(store.update("a", state=State.RUNNING, expect={State.QUEUED}) for _ in range(8)),
+        return_exceptions=True,
+    )
+    assert sum(not isinstance(claim, Exception) for claim in claims) == 1
+
+
+async def test_a_failure_is_stored_with_its_cause_and_cleared_by_a_resume(
+    store: ResourceStore,
+) -> None:
+    cause = Unavailable("the engine is gone", remedy="load it again", retry_after=5)
+    await store.create(draft("a"))
+    failed = await store.update("a", state=State.FAILED, error=cause)
+    assert failed.error == cause
+    resumed = await store.update("a", state=State.QUEUED)
+    assert resumed.error is None
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "allowed"),
+    [
+        (State.QUEUED, State.RUNNING, True),
+        (State.RUNNING, State.WAITING_FOR_MODEL, True),
+        (State.WAITING_FOR_MODEL, State.RUNNING, True),
+        (State.PAUSED, State.QUEUED, True),
+        (State.CANCELLING, State.CANCELLED, True),
+        (State.CANCELLING, State.RUNNING, False),
+        (State.SUCCEEDED, State.RUNNING, False),
+        (State.SUCCEEDED, State.FAILED, False),
+        (State.FAILED, State.QUEUED, True),
+        (State.CANCELLED, State.QUEUED, True),
+    ],
+)
+def test_which_state_may_follow_which(before: State, after: State, allowed: bool) -> None:
+    assert can_move(before, after) is allowed
+
+
+@given(st.sampled_from(State), st.sampled_from(State))
+def test_a_terminal_state_is_left_only_by_queueing_again(before: State, after: State) -> None:
+    if before in TERMINAL and after not in (before, State.QUEUED):
+        assert not can_move(before, after)
+
+
+def test_states_are_those_of_the_contract() -> None:
+    names = {name.removeprefix("STATE_") for name in common_pb2.State.DESCRIPTOR.values_by_name}
+    assert names == {state.name for state in State} | {"UNSPECIFIED"}
+    for state in State:
+        assert State.from_proto(state.to_proto()) is state
+
+
+async def test_a_record_becomes_the_contracts_meta(store: ResourceStore) -> None:
+    await store.create(draft("a", request_id="r"))
+    record = await store.update(
+        "a",
+        state=State.FAILED,
+        error=Unavailable("gone"),
+        progress=Progress(1, 2, "layers", "quantizing", 1.5),
+    )
+    meta = meta_of(record)
+    assert (meta.id, meta.request_id, meta.state) == ("a", "r", common_pb2.STATE_FAILED)
+    assert (meta.progress.unit, meta.progress.eta.ToTimedelta()) == (
+        "layers",
+        timedelta(seconds=1.5),
+    )
+    assert (meta.error.code, meta.error.retryable) == ("UNAVAILABLE", True)
+    assert meta.create_time.ToDatetime(UTC) == record.create_time
+
+
+async def test_pages_neither_skip_nor_repeat_while_rows_are_added(store: ResourceStore) -> None:
+    for index in range(7):
+        await store.create(draft(f"v{index}"))
+    await store.create(draft("z", project="other"))
+    seen: list[str] = []
+    token = ""
+    while True:
+        page = await store.list("default", page_size=3, page_token=token)
+        seen += [record.id for record in page.records]
+        await store.create(draft(f"late{len(seen)}"))
+        token = page.next_page_token
+        if not token:
+            break
+    assert seen == [f"v{index}" for index in reversed(range(7))]
+
+
+async def test_orders_are_total_and_checked(store: ResourceStore) -> None:
+    for name, state in (("a", State.RUNNING), ("b", State.PAUSED), ("c", State.RUNNING)):
+        await store.create(draft(name))
+        await store.update(name, state=state)
+    page = await store.list(None, page_size=1, order_by="state desc, id")
+    ids = [page.records[0].id]
+    while page.next_page_token:
+        page = await store.list(
+            None, page_size=1, order_by="state desc, id", page_token=page.next_page_token
+        )
+        ids.append(page.records[0].id)
+    assert ids == ["a", "c", "b"]
+    for bad in ("size", "id up", "id,", "spec desc"):
+        with pytest.raises(InvalidArgument) as caught:
+            await store.list(None, order_by=bad)
+        assert caught.value.field == "order_by"
+
+
+async def test_a_token_belongs_to_its_query(store: ResourceStore) -> None:
+    for name in "ab":
+        await store.create(draft(name))
+    token = (await store.list("default", page_size=1)).next_page_token
+    for project, wrong, condition in (
+        ("default", "nonsense", ""),
+        ("default", token + "x", ""),
+        ("default", token, 'state = "QUEUED"'),
+        ("other", token, ""),
+    ):
+        with pytest.raises(InvalidArgument) as caught:
+            await store.list(project, page_size=1, page_token=wrong, filter=condition)
+        assert caught.value.field == "page_token"
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ("", "abc"),
+        ('state = "RUNNING"', "b"),
+        ("state = RUNNING", "b"),
+        ('state != "RUNNING"', "ac"),
+        ('model = "demo"', "ab"),
+        ('model = "demo" AND bits < 4', "b"),
+        ("bits >= 4", "ac"),
+        ("hit = true", "b"),
+        ('NOT model = "demo"', "c"),
+        ('id = "a" OR id = "c"', "ac"),
+        ('model = "demo" AND id = "b" OR id = "c"', "b"),
+        ('(model = "demo" AND id = "b") OR id = "c"', "bc"),
+        ("create_time > 2026-01-01T00:00:01Z", "bc"),
+        ('model = "it\'s"', ""),
+    ],
+)
+async def test_filters_select(store: ResourceStore, condition: str, expected: str) -> None:
+    await store.create(draft("a", model={"uri": "demo"}, bits=4))
+    await store.create(draft("b", model={"uri": "demo"}, bits=3))
+    await store.create(draft("c", model={"uri": "other"}, bits=8))
+    await store.update("b", state=State.RUNNING, status={"hit": True})
+    page = await store.list("default", filter=condition, order_by="id")
+    assert "".join(record.id for record in page.records) == expected
+
+
+@pytest.mark.parametrize(
+    ("condition", "text"),
+    [
+        ('nope = "x"', "names an unknown field: use bits, create_time, hit,"),
+        ("state = SLEEPING", "compares state with something else: use QUEUED, RUNNING,"),
+        ("bits = four", "compares bits with something else: use a number"),
+        ("create_time > yesterday", "use a time such as"),
+        ("state", "ends too early"),
+        ("state = ", "ends too early"),
+        ("(id = a", "has a ( without its )"),
+        ("id = a)", "unexpected at position 6"),
+        ("id = a id = b", "unexpected at position 7"),
+        ('id = "a', "cannot be read at position 4"),
+        ("(" * 40 + "id = a", "nested too deeply"),
+    ],
+)
+async def test_a_wrong_filter_says_what_is_wrong(
+    store: ResourceStore, condition: str, text: str
+) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        await store.list("default", filter=condition)
+    assert caught.value.field == "filter"
+    assert text in str(caught.value)
+
+
+@given(st.text(max_size=60))
+def test_no_filter_text_does_more_than_be_refused(text: str) -> None:
+    from assay_core.resources.filters import compile_filter
+    from assay_core.resources.schema import resource_table
+
+    try:
+        compile_filter(text, resource_table("things"), FIELDS)
+    except InvalidArgument as error:
+        assert error.field == "filter"
+
+
+async def test_a_watch_sees_changes_at_once_and_ends_with_the_work(store: ResourceStore) -> None:
+    store._poll = 30.0  # Only wake-ups can deliver within the test's time.
+    await store.create(draft("a"))
+    next_state = {State.QUEUED: State.RUNNING, State.RUNNING: State.SUCCEEDED}
+    seen: list[State] = []
+    changes: list[asyncio.Task[object]] = []
+    async with asyncio.timeout(5):
+        async for record in store.watch("a"):
+            seen.append(record.state)
+            if record.state in next_state:
+                change = store.update("a", state=next_state[record.state])
+                changes.append(asyncio.ensure_future(change))
+    await asyncio.gather(*changes)
+    assert seen == [State.QUEUED, State.RUNNING, State.SUCCEEDED]
+
+
+async def test_a_watch_sees_changes_of_other_processes(
+    store: ResourceStore, url: str, table: str
+) -> None:
+    await store.create(draft("a"))
+    other = ResourceStore(url, table)
+
+    async def finish() -> None:
+        await asyncio.sleep(0.1)
+        await other.update("a", state=State.CANCELLED)
+
+    async with asyncio.timeout(10):
+        finishing = asyncio.ensure_future(finish())
+        states = [record.state async for record in store.watch("a")]
+        await finishing
+    await other.close()
+    assert states == [State.QUEUED, State.CANCELLED]
+
+
+async def test_a_watch_of_a_deleted_resource_ends_with_not_found(store: ResourceStore) -> None:
+    await store.create(draft("a"))
+    with pytest.raises(NotFound):
+        async for _ in store.watch("a"):
+            await store.delete("a")
+
+
+def test_a_killed_writer_leaves_whole_records(tmp_path: Path) -> None:
+    """SIGKILL in the middle of writing: what was acknowledged is there, and nothing is torn."""
+    url = f"sqlite:///{tmp_path}/kill.sqlite"
+    script = textwrap.dedent(
+        """
+        import asyncio, sys
+        from assay_core.resources import Draft, ResourceStore
+
+        async def main():
+            store = ResourceStore(sys.argv[1], "things")
+            for index in range(10_000):
+                draft = Draft(f"i{index:05}", "default", f"r{index}", "f", {"n": index})
+                await store.create(draft)
+                print(index, flush=True)
+
+        asyncio.run(main())
+        """
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, url], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    acknowledged = -1
+    for line in process.stdout:
+        acknowledged = int(line)
+        if acknowledged >= 50:
+            break
+    process.kill()
+    acknowledged = max([acknowledged, *(int(x) for x in process.stdout if x.endswith("\n"))])
+    process.wait()
+    process.stdout.close()
+
+    async def look() -> list[int]:
+        store = ResourceStore(url, "things")
+        page = await store.list(None, page_size=1000, order_by="id")
+        await store.create(draft("after"))
+        await store.close()
+        return [record.spec["n"] for record in page.records]
+
+    found = asyncio.run(look())
+    assert len(found) - 1 in (acknowledged, acknowledged + 1)
+    assert found == list(range(len(found)))
+
+
+async def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "new.sqlite"
+    store = ResourceStore(f"sqlite:///{file}", "things")
+    await store.create(draft("a"))
+    await store.close()
+    with sqlite3.connect(file) as connection:
+        connection.execute("UPDATE assay_schema SET version = 99")
+    connection.close()
+    again = ResourceStore(f"sqlite:///{file}", "things")
+    with pytest.raises(FailedPrecondition) as caught:
+        await again.get("a")
+    assert caught.value.reason == "SCHEMA_TOO_NEW"
+    await again.close()
+
+
+@pytest.mark.parametrize("url", ["nonsense", "mysql://host/db"])
+def test_an_unusable_url_names_the_setting(url: str) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        ResourceStore(url, "things")
+    assert caught.value.field == "database_url"
