@@ -1,0 +1,1 @@
+"""The trust dimensions, one folder each: scenarios, parser, metric. Found by entry point."""

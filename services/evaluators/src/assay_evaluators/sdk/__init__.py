@@ -1,0 +1,1 @@
+"""What dimensions are built with: plan, generate, store, parse, score."""

@@ -1,0 +1,210 @@
+"""What a dimension is: the one interface between a folder of `dimensions/` and the SDK."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any, ClassVar, TypeVar
+
+from assay_core.aggregation import Expr
+from assay_core.errors import InvalidArgument, NotFound
+from assay_evaluators.packs.loading import Pack
+from assay_evaluators.packs.prompts import Prompts
+from assay_evaluators.packs.schema import Row
+from assay_evaluators.sdk.types import Parsed, Sample, Sampling
+
+ENTRY_POINTS = "assay.dimensions"
+
+Parser = Callable[[str, Sample, int], Parsed]
+"""Parses the text of completion k of a sample. Never raises, whatever the text."""
+
+NamedT = TypeVar("NamedT")
+
+Value = Callable[[Parsed, Sample], float | None]
+"""What a parsed completion of a sample adds to the score; None: left out of denominators."""
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set behind a dimension."""
+
+    name: str
+    licence: str
+    reference: str
+
+
+@dataclass(frozen=True)
+class ParserVersion:
+    """A version of a dimension's rules.
+
+    Attributes:
+        version: `assay-2026`, `ct-2024-02` or `dt-2024-09`.
+        summary: How it decides, in a sentence.
+        build: Makes the parser from a pack's phrase lists.
+        keys: Keys of the phrase lists, whose digest is part of a score's identity.
+        value: What an outcome counts.
+        refusal_rule: Name of the refusal rate's rule.
+        merged_refusal: Whether that rate counts unparsable completions too.
+    """
+
+    version: str
+    summary: str
+    build: Callable[[Prompts], Parser]
+    keys: tuple[str, ...]
+    value: Value
+    refusal_rule: str
+    merged_refusal: bool
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A score of a dimension.
+
+    Attributes:
+        id: `stereotype`, `fairness@8`.
+        summary: The formula in words.
+        reference: Where it is defined.
+        scenarios: Scenarios it needs.
+        formula: Formula of the dimension's score, 0-100, by parser version.
+        scenario_formula: Formula of one scenario's score, 0-100, by parser version and scenario.
+        binary: Whether a scenario's score is a share of samples, so that it has a Wilson interval.
+    """
+
+    id: str
+    summary: str
+    reference: str
+    scenarios: tuple[str, ...]
+    formula: Callable[[str], Expr]
+    scenario_formula: Callable[[str, str], Expr]
+    binary: bool
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A completion as the sub-value functions see it."""
+
+    sample: Sample
+    parsed: Parsed
+    value: float | None
+
+
+@dataclass(frozen=True)
+class RowContext:
+    """What turning rows into samples needs besides the rows.
+
+    Attributes:
+        pack: The pack, for rows that come from another file (demonstrations).
+        prompts: Its texts.
+        scenario: The scenario.
+        seed: Seed of all draws.
+    """
+
+    pack: Pack
+    prompts: Prompts
+    scenario: str
+    seed: int
+
+
+class Dimension(ABC):
+    """A trust dimension. Subclasses are stateless and live in `dimensions/<name>/`."""
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    data_sets: ClassVar[tuple[DataSet, ...]]
+    scenarios: ClassVar[tuple[str, ...]]
+    row_model: ClassVar[type[Row]]
+    metrics: ClassVar[tuple[Metric, ...]]
+    parsers: ClassVar[tuple[ParserVersion, ...]]
+
+    @abstractmethod
+    def samples(self, rows: Sequence[Any], context: RowContext) -> Iterator[Sample]:
+        """Renders rows to samples, in order."""
+
+    @abstractmethod
+    def sampling(self, scenario: str, profile: str) -> Sampling:
+        """How completions of a scenario are drawn under a sampling profile."""
+
+    @abstractmethod
+    def prompt_keys(self, scenario: str) -> tuple[str, ...]:
+        """Keys of the texts that prompts of a scenario are made of."""
+
+    @abstractmethod
+    def stratum(self, row: Any) -> tuple[str, ...]:
+        """Stratum of a row for bounded selections."""
+
+    def extra_files(self, scenario: str) -> tuple[str, ...]:
+        """Files of the pack that a scenario needs besides its rows."""
+        del scenario
+        return ()
+
+    def sub_values(self, scenario: str, outcomes: Sequence[Outcome]) -> dict[str, float]:
+        """The dimension's own sub-values of a scenario, fractions by name."""
+        del scenario, outcomes
+        return {}
+
+    def paper_rounded(
+        self, metric: Metric, sub_values: Mapping[str, Mapping[str, float]]
+    ) -> float | None:
+        """The score with the original's intermediate rounding; None where it rounds nothing."""
+        del metric, sub_values
+        return None
+
+    @property
+    def default_metric(self) -> Metric:
+        """The metric of the dimension's score."""
+        return self.metrics[0]
+
+    def metric(self, identifier: str) -> Metric:
+        """A metric by id; empty means the default one.
+
+        Raises:
+            InvalidArgument: If the dimension has none of that id.
+        """
+        if not identifier:
+            return self.default_metric
+        return _named("metric", identifier, {metric.id: metric for metric in self.metrics})
+
+    def parser(self, version: str) -> ParserVersion:
+        """A parser version by name; empty means the default one.
+
+        Raises:
+            InvalidArgument: If the dimension has none of that name.
+        """
+        if not version:
+            return self.parsers[0]
+        return _named("parser_version", version, {p.version: p for p in self.parsers})
+
+
+def dimension_names() -> tuple[str, ...]:
+    """Names of all installed dimensions, sorted."""
+    return tuple(sorted(entry_points(group=ENTRY_POINTS).names))
+
+
+def load_dimension(name: str) -> Dimension:
+    """Loads an installed dimension.
+
+    Raises:
+        NotFound: If none of that name is installed.
+    """
+    found = entry_points(group=ENTRY_POINTS)
+    if name not in found.names:
+        raise NotFound(
+            f"no dimension {name!r} is installed",
+            reason="UNKNOWN_DIMENSION",
+            field="dimension",
+            remedy=f"use one of {', '.join(sorted(found.names))}",
+        )
+    dimension = found[name].load()
+    if not isinstance(dimension, Dimension) or dimension.name != name:
+        raise TypeError(f"entry point {ENTRY_POINTS}:{name} is not that dimension")
+    return dimension
+
+
+def _named(field_name: str, key: str, table: Mapping[str, NamedT]) -> NamedT:
+    if key not in table:
+        raise InvalidArgument.of(
+            field_name, f"{key!r} is not known", remedy=f"use one of {', '.join(table)}"
+        )
+    return table[key]
