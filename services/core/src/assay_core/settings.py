@@ -22,15 +22,23 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+import yaml
+from pydantic import (
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     CliSettingsSource,
     EnvSettingsSource,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
-    YamlConfigSettingsSource,
 )
 
 from assay_core.errors import FieldViolation, InvalidArgument
@@ -40,7 +48,7 @@ METRICS_PORT_OFFSET = 100
 DATABASE_FOLDER = "db"
 DATA_FOLDER = "data"
 
-_config_file: ContextVar[Path | None] = ContextVar("assay_config_file", default=None)
+_file_values: ContextVar[dict[str, Any] | None] = ContextVar("assay_file_values", default=None)
 
 
 def service_config(service: str) -> SettingsConfigDict:
@@ -118,8 +126,9 @@ class ServiceSettings(BaseSettings):
 
     @field_validator("listen", "metrics_listen", "health_listen")
     @classmethod
-    def _is_address(cls, value: str | None) -> str | None:
-        if value is not None and value != "off":
+    def _is_address(cls, value: str | None, info: ValidationInfo) -> str | None:
+        off = value is None or (value == "off" and info.field_name == "metrics_listen")
+        if value is not None and not off:
             split_address(value)
         return value
 
@@ -152,10 +161,10 @@ class ServiceSettings(BaseSettings):
         """Orders the sources, strongest first; flags are put before these by pydantic-settings."""
         common = EnvSettingsSource(settings_cls, env_prefix=COMMON_PREFIX)
         sources = (init_settings, env_settings, common)
-        file = _config_file.get()
-        if file is None:
+        values = _file_values.get()
+        if values is None:
             return sources
-        return (*sources, YamlConfigSettingsSource(settings_cls, yaml_file=file))
+        return (*sources, InitSettingsSource(settings_cls, init_kwargs=values))
 
 
 SettingsT = TypeVar("SettingsT", bound=ServiceSettings)
@@ -173,7 +182,7 @@ def load_settings(cls: type[SettingsT], argv: Sequence[str] | None = None) -> Se
     """
     arguments = list(argv or ())
     file = _find_config(cls, arguments)
-    token = _config_file.set(file)
+    token = _file_values.set(_read_config(file) if file is not None else None)
     try:
         source: CliSettingsSource[SettingsT] = CliSettingsSource(cls, cli_parse_args=arguments)
         return cls(_cli_settings_source=source)
@@ -182,7 +191,7 @@ def load_settings(cls: type[SettingsT], argv: Sequence[str] | None = None) -> Se
     except SettingsError as error:
         raise InvalidArgument.of("settings", f"cannot be read ({error})") from None
     finally:
-        _config_file.reset(token)
+        _file_values.reset(token)
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -225,6 +234,18 @@ def _find_config(cls: type[ServiceSettings], argv: Sequence[str]) -> Path | None
     if not file.is_file():
         raise InvalidArgument.of("--config", f"names {file.name}, which is not a file")
     return file
+
+
+def _read_config(file: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError):
+        values = None
+    if not isinstance(values, dict):
+        raise InvalidArgument.of(
+            "--config", f"names {file.name}, which is not a YAML mapping", remedy="write KEY: VALUE"
+        )
+    return {str(key): value for key, value in values.items()}
 
 
 def _explain(error: ValidationError) -> InvalidArgument:
