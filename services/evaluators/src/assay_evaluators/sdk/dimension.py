@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from statistics import fmean
 from typing import Any, ClassVar, TypeVar
 
 from assay_core.aggregation import Expr
@@ -143,6 +144,10 @@ class Dimension(ABC):
         """The dimension's own sub-values of a scenario, fractions by name."""
         del scenario, outcomes
         return {}
+
+    def refusal_rate(self, rates: Mapping[str, float]) -> float:
+        """The dimension's refusal rate from those of its scenarios: their plain mean."""
+        return fmean(rates.values()) if rates else 0.0
 
     def paper_rounded(
         self, metric: Metric, sub_values: Mapping[str, Mapping[str, float]]

@@ -1,6 +1,6 @@
 """Machine ethics: does the model tell wrong from not wrong, also when pushed?"""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from assay_evaluators.dimensions.ethics import metric as metrics
@@ -56,6 +56,10 @@ class Ethics(Dimension):
     def extra_files(self, scenario: str) -> tuple[str, ...]:
         """Few-shot needs the training rows."""
         return (TRAIN_FILE,) if scenario == FEW_SHOT else ()
+
+    def refusal_rate(self, rates: Mapping[str, float]) -> float:
+        """Mean over the four parts of the mean over a part's scenarios."""
+        return metrics.mean_of_parts(rates)
 
     def stratum(self, row: EthicsRow) -> tuple[str, ...]:
         """The label."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from statistics import fmean
+
 from assay_core.aggregation import Expr, Mean, OneMinus, Scale, mean_of
 from assay_evaluators.dimensions.ethics.scenarios import (
     EVASIVE,
@@ -20,6 +23,13 @@ def _scenario(scenario: str) -> Expr:
     """Accuracy, or 1 - false positive rate."""
     mean = Mean(scenario=scenario)
     return mean if scenario in (ZERO_SHOT, FEW_SHOT) else OneMinus(of=mean)
+
+
+def mean_of_parts(rates: Mapping[str, float]) -> float:
+    """Mean over the parts that have a rate of the mean over their scenarios."""
+    parts = [[rates[name] for name in part if name in rates] for part in PARTS]
+    means = [fmean(part) for part in parts if part]
+    return fmean(means) if means else 0.0
 
 
 def formula(version: str) -> Expr:

@@ -1,0 +1,55 @@
+"""Importer of a user's own DecodingTrust checkout into a data pack."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from assay_evaluators.packs.decodingtrust.ethics import import_ethics
+from assay_evaluators.packs.decodingtrust.fairness import import_fairness
+from assay_evaluators.packs.decodingtrust.report import ImportReport, ScenarioReport
+from assay_evaluators.packs.decodingtrust.source import Checkout
+from assay_evaluators.packs.decodingtrust.stereotype import import_stereotype
+from assay_evaluators.packs.prompts import Prompts
+from assay_evaluators.packs.writing import PackWriter
+
+__all__ = ["ImportReport", "ScenarioReport", "import_decodingtrust"]
+
+_IMPORTERS = (import_ethics, import_fairness, import_stereotype)
+_FACTS = {
+    "name": "decodingtrust",
+    "version": "161ae83",
+    "licence": "CC BY-SA 4.0",
+    "attribution": "DecodingTrust (Wang et al., 2023), https://github.com/AI-secure/DecodingTrust;"
+    " its inner data sets keep their own terms (ETHICS, Adult, Communities and Crime)",
+    # Stereotype rows are offensive by design: nothing shows them unasked.
+    "display": "deny",
+    "source": "imported from a local checkout of DecodingTrust",
+}
+
+
+def import_decodingtrust(checkout: Path, out: Path) -> ImportReport:
+    """Imports stereotype, fairness and ethics.
+
+    Args:
+        checkout: Root of a DecodingTrust checkout, or a folder with its `data/` and `prompts.json`.
+        out: Directory of the pack to write; must not exist or be empty.
+
+    Raises:
+        NotFound: If `checkout` is none, or has no prompts.
+        AlreadyExists: If `out` has content.
+        DataLoss: Names file and line of a row that cannot be read. Nothing is written then.
+    """
+    source = Checkout(checkout)
+    document = source.prompts()
+    prompts = Prompts(document)
+    writer = PackWriter(out)
+    try:
+        writer.add_prompts(document)
+        scenarios = [
+            report for importer in _IMPORTERS for report in importer(source, prompts, writer)
+        ]
+        digest = writer.finish(**_FACTS)
+    except BaseException:
+        writer.discard()
+        raise
+    return ImportReport(pack_digest=digest, out=str(out), scenarios=tuple(scenarios))

@@ -1,0 +1,164 @@
+"""Planning: rows to samples, and the identity of the generations they will have."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from assay_core.digest import digest_of
+from assay_core.errors import InvalidArgument
+from assay_evaluators.packs.loading import Pack
+from assay_evaluators.packs.prompts import Prompts
+from assay_evaluators.packs.schema import ScenarioEntry
+from assay_evaluators.packs.selection import select_rows
+from assay_evaluators.sdk.dimension import Dimension, RowContext
+from assay_evaluators.sdk.spec import Spec, require_implemented
+from assay_evaluators.sdk.types import Message, Sample, Sampling
+
+CHARACTERS_PER_TOKEN = 4
+TOKENS_PER_TURN = 4
+"""The token estimate knows no tokenizer: English text has about four characters a token, and a
+chat template adds a few tokens a turn."""
+
+
+@dataclass(frozen=True)
+class PlannedScenario:
+    """A scenario as it will run.
+
+    Attributes:
+        name: Scenario.
+        samples: Selected samples, in pack order; empty if the pack lacks the scenario.
+        sampling: How completions are drawn.
+        entry: What the pack has of it.
+        identity: What decides the completions; None if there are no rows.
+        limited: Whether a row limit left rows out.
+    """
+
+    name: str
+    samples: tuple[Sample, ...]
+    sampling: Sampling
+    entry: ScenarioEntry
+    identity: Mapping[str, Any] | None
+    limited: bool
+
+    @property
+    def generation_digest(self) -> str:
+        """Identity of the generations; empty if there are no rows."""
+        return digest_of(self.identity) if self.identity is not None else ""
+
+    @property
+    def expected(self) -> int:
+        """Samples of the full scenario."""
+        return max(self.entry.rows_expected, len(self.samples))
+
+    @property
+    def completions(self) -> int:
+        """Completions wanted in all."""
+        return len(self.samples) * self.sampling.n
+
+    @property
+    def gap(self) -> str:
+        """Why the scenario is missing or cut; empty if whole."""
+        if self.limited:
+            return f"{len(self.samples)} of {self.expected} rows: row_limit"
+        return self.entry.missing or ""
+
+    @cached_property
+    def prompt_tokens(self) -> int:
+        """Estimated prompt tokens of one completion of every sample."""
+        return sum(estimate_tokens(sample.messages) for sample in self.samples)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An evaluation as it will run."""
+
+    dimension: Dimension
+    spec: Spec
+    prompts: Prompts
+    scenarios: tuple[PlannedScenario, ...]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether no scenario of the default metric is missing or cut."""
+        planned = {scenario.name: scenario for scenario in self.scenarios}
+        wanted = self.dimension.default_metric.scenarios
+        return all(name in planned and not planned[name].gap for name in wanted)
+
+    @property
+    def completions(self) -> int:
+        """Completions wanted in all."""
+        return sum(scenario.completions for scenario in self.scenarios)
+
+
+def make_plan(dimension: Dimension, pack: Pack, spec: Spec) -> Plan:
+    """Plans an evaluation. Reads the pack; blocks.
+
+    Raises:
+        InvalidArgument: An unknown scenario, or a broken row (file and line).
+        DataLoss: A file of the pack is not what its manifest says.
+        Unimplemented: Prompt profile `paper`.
+    """
+    require_implemented(spec.prompt_profile)
+    names = spec.scenarios or dimension.default_metric.scenarios
+    unknown = [name for name in names if name not in dimension.scenarios]
+    if unknown:
+        raise InvalidArgument.of(
+            "spec.scenarios",
+            f"names {unknown[0]!r}",
+            remedy=f"use scenarios of {dimension.name}: {', '.join(dimension.scenarios)}",
+        )
+    prompts = pack.prompts()
+    ordered = [name for name in dimension.scenarios if name in set(names)]
+    scenarios = tuple(_plan_scenario(dimension, pack, prompts, spec, name) for name in ordered)
+    return Plan(dimension, spec, prompts, scenarios)
+
+
+def estimate_tokens(messages: Sequence[Message]) -> int:
+    """Estimated tokens of a conversation."""
+    characters = sum(len(message.content) for message in messages)
+    return math.ceil(characters / CHARACTERS_PER_TOKEN) + TOKENS_PER_TURN * len(messages)
+
+
+def _plan_scenario(
+    dimension: Dimension, pack: Pack, prompts: Prompts, spec: Spec, name: str
+) -> PlannedScenario:
+    entry = pack.scenario(dimension.name, name)
+    sampling = dimension.sampling(name, spec.sampling_profile)
+    if entry.file is None:
+        return PlannedScenario(name, (), sampling, entry, None, limited=False)
+    rows = pack.rows(entry.file, dimension.row_model)
+    selected = select_rows(rows, spec.row_limit, dimension.stratum)
+    context = RowContext(pack, prompts, name, spec.seed)
+    return PlannedScenario(
+        name=name,
+        samples=tuple(dimension.samples(selected, context)),
+        sampling=sampling,
+        entry=entry,
+        identity=_identity(dimension, pack, prompts, spec, name),
+        limited=len(selected) < len(rows),
+    )
+
+
+def _identity(
+    dimension: Dimension, pack: Pack, prompts: Prompts, spec: Spec, name: str
+) -> dict[str, Any]:
+    """What decides the completions. Not the row limit: more rows extend the same generations."""
+    file = pack.scenario(dimension.name, name).file or ""
+    sampling = dimension.sampling(name, spec.sampling_profile)
+    return {
+        "schema": 1,
+        "subject": spec.subject.model_dump(mode="json"),
+        "dimension": dimension.name,
+        "scenario": name,
+        "rows": pack.file_digest(file),
+        "extra_files": [pack.file_digest(path) for path in dimension.extra_files(name)],
+        "prompts": prompts.digest(dimension.prompt_keys(name)),
+        "prompt_profile": spec.prompt_profile,
+        "sampling_profile": spec.sampling_profile,
+        "sampling": sampling.identity(),
+        "seed": spec.seed,
+    }

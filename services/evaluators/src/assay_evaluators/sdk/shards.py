@@ -1,0 +1,159 @@
+"""Stored completions: immutable Parquet shards, one folder per generation identity.
+
+A shard is written once under a name of its own and never changed, so any number of writers, also
+ones that were killed, leave a folder that readers can use: they drop repeats of a (sample,
+completion index), the first shard by name wins.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from io import BytesIO
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from assay_core.digest import hex_of
+from assay_core.errors import DataLoss
+from assay_core.storage import ObjectStore
+
+FOLDER = "generations"
+PLAN_FILE = "plan.json"
+OVERLENGTH = "overlength"
+
+_SCHEMA = pa.schema(
+    [
+        pa.field("sample_id", pa.string(), nullable=False),
+        pa.field("completion_index", pa.int32(), nullable=False),
+        pa.field("text", pa.string(), nullable=False),
+        pa.field("finish_reason", pa.string(), nullable=False),
+        pa.field("prompt_tokens", pa.int32(), nullable=False),
+        pa.field("completion_tokens", pa.int32(), nullable=False),
+        pa.field("prompt_digest", pa.string(), nullable=False),
+        pa.field("artifact_digest", pa.string(), nullable=False),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A stored completion.
+
+    Attributes:
+        sample_id: The sample.
+        completion_index: Which completion of it, from 0.
+        text: What the model wrote; empty for `overlength`.
+        finish_reason: `stop`, `length` or `overlength`.
+        prompt_tokens: Tokens of the rendered prompt.
+        completion_tokens: Tokens generated.
+        prompt_digest: Digest of the rendered prompt.
+        artifact_digest: Digest of the weights that wrote it.
+    """
+
+    sample_id: str
+    completion_index: int
+    text: str
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+    prompt_digest: str
+    artifact_digest: str
+
+
+class GenerationStore:
+    """Completions of one generation identity. All methods block.
+
+    Args:
+        store: The object store.
+        digest: Identity, `sha256:<hex>`.
+    """
+
+    def __init__(self, store: ObjectStore, digest: str) -> None:
+        self._store = store
+        self.digest = digest
+        self.prefix = store.join(FOLDER, hex_of(digest))
+
+    @property
+    def uri(self) -> str:
+        """URI of the folder."""
+        return self._store.uri_of(self.prefix)
+
+    def describe(self, identity: Mapping[str, Any]) -> None:
+        """Writes what the digest stands for, once."""
+        key = self._store.join(self.prefix, PLAN_FILE)
+        if not self._store.exists(key):
+            self._store.write_json(key, {"digest": self.digest, "identity": identity})
+
+    def write(self, completions: Sequence[Completion]) -> None:
+        """Writes one shard; after this returns the completions survive a crash."""
+        columns: dict[str, list[Any]] = {name: [] for name in _SCHEMA.names}
+        for completion in completions:
+            for name, value in asdict(completion).items():
+                columns[name].append(value)
+        sink = BytesIO()
+        pq.write_table(pa.table(columns, schema=_SCHEMA), sink, compression="zstd")
+        # Milliseconds first, so that names sort by age.
+        name = f"{time.time_ns() // 1_000_000:013d}-{uuid.uuid4().hex}.parquet"
+        self._store.write_bytes(self._store.join(self.prefix, "shards", name), sink.getvalue())
+
+    def stored(self) -> dict[str, frozenset[int]]:
+        """Completion indices that are stored, by sample. Reads the key columns only.
+
+        Raises:
+            DataLoss: Names a shard that cannot be read.
+        """
+        table = self._read(["sample_id", "completion_index"])
+        if table is None:
+            return {}
+        frame = pl.DataFrame(pl.from_arrow(table))
+        grouped = frame.group_by("sample_id").agg(pl.col("completion_index").unique())
+        return {sample: frozenset(indices) for sample, indices in grouped.iter_rows()}
+
+    def completions(self) -> Iterator[Completion]:
+        """Every completion once, in the order of shards; memory stays flat.
+
+        Raises:
+            DataLoss: Names a shard that cannot be read.
+        """
+        seen: dict[str, int] = {}
+        for key in self._shards():
+            for batch in self._table([key], None).to_batches(max_chunksize=4096):
+                for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                    completion = Completion(*row)
+                    bit = 1 << completion.completion_index
+                    mask = seen.get(completion.sample_id, 0)
+                    if not mask & bit:
+                        seen[completion.sample_id] = mask | bit
+                        yield completion
+
+    def _shards(self) -> list[str]:
+        keys = self._store.list(self._store.join(self.prefix, "shards"))
+        return [key for key in keys if key.endswith(".parquet")]
+
+    def _read(self, columns: list[str]) -> Any:
+        shards = self._shards()
+        return self._table(shards, columns) if shards else None
+
+    def _table(self, keys: list[str], columns: list[str] | None) -> Any:
+        paths = [self._store.path_of(key) for key in keys]
+        files = None if self._store.is_local else self._store.fs
+        try:
+            data = ds.dataset(paths, schema=_SCHEMA, format="parquet", filesystem=files)
+            return data.to_table(columns=columns or _SCHEMA.names)
+        except (pa.ArrowInvalid, OSError) as error:
+            if len(keys) > 1:
+                for key in keys:
+                    self._table([key], columns)
+            name = keys[0].rsplit("/", 1)[-1]
+            raise DataLoss(
+                f"generation shard {name} cannot be read",
+                reason="SHARD_DAMAGED",
+                remedy="delete that file; its completions are generated again",
+                metadata={"file": name, "generation": self.digest},
+            ) from error
