@@ -1,0 +1,68 @@
+"""What a variant costs to keep and to run, counted from shapes. Never a measured speed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from assay_compression.checkpoint.inspect import Checkpoint
+from assay_compression.checkpoint.safetensors_file import ELEMENT_BYTES
+
+_SCALE_BITS = 16
+
+
+@dataclass(frozen=True)
+class Efficiency:
+    """Counted costs.
+
+    Attributes:
+        bits_per_weight: Mean bits of a compressed weight in packed form, scales and masks included.
+        packed_bytes: Bytes of all weights in packed form.
+        decode_bytes_per_token: Bytes of weights that one decode step reads, in packed form; of
+            the embedding table one row, unless the output head shares it.
+        flops_per_token: Two per parameter that a decode step multiplies with.
+    """
+
+    bits_per_weight: float
+    packed_bytes: int
+    decode_bytes_per_token: int
+    flops_per_token: int
+
+
+def quantized_bits(bits: int, group_size: int, *, symmetric: bool) -> float:
+    """Bits per weight with one 16-bit scale, and one zero point unless symmetric, per group."""
+    return bits + (_SCALE_BITS + (0 if symmetric else bits)) / group_size
+
+
+def pruned_bits(dense_bits: float, sparsity: float) -> float:
+    """Bits per weight where only non-zeros are kept, next to a bitmap of one bit per weight."""
+    return dense_bits * (1 - sparsity) + 1
+
+
+def dense_bits(checkpoint: Checkpoint) -> float:
+    """Mean bits per weight of the matrices that recipes compress, as the parent stores them."""
+    entries = [checkpoint.matrix(module) for module in checkpoint.linears]
+    stored = sum(8 * ELEMENT_BYTES[entry.dtype] * entry.elements for entry in entries)
+    return stored / sum(entry.elements for entry in entries)
+
+
+def count(checkpoint: Checkpoint, bits_per_weight: float) -> Efficiency:
+    """Counts the costs of a variant whose compressed matrices take `bits_per_weight`."""
+    compressed = {f"{module}.weight" for module in checkpoint.linears}
+    embedding = checkpoint.tensors[checkpoint.architecture.embedding]
+    elements = sum(checkpoint.tensors[name].elements for name in compressed)
+    rest = sum(
+        entry.end - entry.start
+        for name, entry in checkpoint.tensors.items()
+        if name not in compressed
+    )
+    packed = round(elements * bits_per_weight / 8) + rest
+    tied = checkpoint.config.get("tie_word_embeddings") is True
+    row_bytes = (embedding.end - embedding.start) // max(1, embedding.shape[0])
+    table_bytes = embedding.end - embedding.start
+    used = checkpoint.parameters - (0 if tied else embedding.elements)
+    return Efficiency(
+        bits_per_weight=bits_per_weight,
+        packed_bytes=packed,
+        decode_bytes_per_token=packed - (0 if tied else table_bytes) + row_bytes,
+        flops_per_token=2 * used,
+    )

@@ -1,0 +1,1 @@
+"""Jobs as the service sees them: what a worker is told, what it reports, and the queue."""

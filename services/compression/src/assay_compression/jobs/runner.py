@@ -1,0 +1,209 @@
+"""The queue: runs accepted variants in worker processes, and picks up what a crash left."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+
+from assay_compression import artifacts
+from assay_compression.jobs.process import WorkerProcess
+from assay_compression.jobs.reports import ErrorReport, ProgressReport, ResultReport
+from assay_compression.metrics import JOB_SECONDS, JOBS, QUEUED, RUNNING, WORKER_DEATHS
+from assay_compression.planning import Planner
+from assay_compression.settings import CompressionSettings
+from assay_compression.variants import job_of, spec_of, status_of
+from assay_core.errors import (
+    AssayError,
+    FailedPrecondition,
+    Internal,
+    NotFound,
+    from_document,
+)
+from assay_core.logs import exception_facts, get_logger
+from assay_core.resources import Progress, Record, ResourceStore, State
+from assay_core.storage import ObjectStore
+
+_LOG = get_logger("compression.jobs")
+_ACTIVE = frozenset({State.QUEUED, State.RUNNING})
+_PAGE = 1000
+
+
+class JobRunner:
+    """Runs jobs, `settings.workers` at a time, in the order they were accepted."""
+
+    def __init__(
+        self,
+        settings: CompressionSettings,
+        records: ResourceStore,
+        objects: ObjectStore,
+        planner: Planner,
+    ) -> None:
+        self._settings = settings
+        self._records = records
+        self._objects = objects
+        self._planner = planner
+        self._queue: asyncio.Queue[str] = asyncio.Queue()
+        self._waiting: set[str] = set()
+        self._processes: dict[str, WorkerProcess] = {}
+        self._loops: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Queues what an earlier process left unfinished, oldest first, and begins to work."""
+        token = ""
+        while True:
+            page = await self._records.list(None, _PAGE, token, order_by="create_time")
+            for record in page.records:
+                if record.state in _ACTIVE:
+                    self.submit(record.id)
+                elif record.state == State.CANCELLING:
+                    await self._records.update(record.id, state=State.CANCELLED)
+            if not (token := page.next_page_token):
+                break
+        self._loops = [
+            asyncio.create_task(self._work(), name=f"compression-worker-{i}")
+            for i in range(self._settings.workers)
+        ]
+
+    def submit(self, variant: str) -> None:
+        """Queues a variant, unless it waits already."""
+        if variant not in self._waiting:
+            self._waiting.add(variant)
+            self._queue.put_nowait(variant)
+            QUEUED.set(len(self._waiting))
+
+    async def cancel(self, variant: str) -> Record:
+        """Cancels a variant; a running worker is ended.
+
+        Raises:
+            NotFound: If there is no such variant.
+            FailedPrecondition: If it has ended otherwise.
+        """
+        record = await self._records.get(variant)
+        if record.state in (State.CANCELLED, State.CANCELLING):
+            return record
+        with suppress(FailedPrecondition):
+            return await self._records.update(variant, state=State.CANCELLED, expect={State.QUEUED})
+        record = await self._records.update(variant, state=State.CANCELLING, expect={State.RUNNING})
+        if (process := self._processes.get(variant)) is not None:
+            await process.kill()
+        return record
+
+    async def drain(self) -> None:
+        """Ends workers and hands their jobs back to the queue, for the next process."""
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+
+    async def _work(self) -> None:
+        while True:
+            variant = await self._queue.get()
+            self._waiting.discard(variant)
+            QUEUED.set(len(self._waiting))
+            try:
+                await self._run(variant)
+            except NotFound:
+                _LOG.info("variant_deleted", variant=variant)
+            except Exception as error:  # noqa: BLE001 - one bad job must not stop the queue
+                _LOG.error("job_failed_unexpectedly", variant=variant, **exception_facts(error))
+                await self._fail(variant, Internal("unexpected error while running the job"))
+
+    async def _run(self, variant: str) -> None:
+        try:
+            record = await self._records.update(variant, state=State.RUNNING, expect=_ACTIVE)
+        except FailedPrecondition:
+            return  # Cancelled, or finished by another server, while it waited.
+        method = spec_of(record).method
+        started = time.monotonic()
+        RUNNING.inc()
+        try:
+            artifact = await self._make(record)
+        except AssayError as error:
+            JOBS.labels(method, "failed").inc()
+            _LOG.warning("job_failed", variant=variant, method=method, reason=error.reason)
+            await self._fail(variant, error)
+        except asyncio.CancelledError:
+            # Draining: the job goes back to the queue with all layers it has done.
+            with suppress(FailedPrecondition, NotFound):
+                await self._records.update(variant, state=State.QUEUED, expect={State.RUNNING})
+            raise
+        else:
+            if artifact is None:
+                JOBS.labels(method, "cancelled").inc()
+                await self._records.update(variant, state=State.CANCELLED)
+                return
+            JOBS.labels(method, "succeeded").inc()
+            JOB_SECONDS.labels(method).observe(time.monotonic() - started)
+            await self._records.update(
+                variant, state=State.SUCCEEDED, status={"artifact": artifact}
+            )
+        finally:
+            RUNNING.dec()
+
+    async def _make(self, record: Record) -> str | None:
+        """The artifact's digest; None if the variant was cancelled.
+
+        Raises:
+            AssayError: What the worker reported, or that it keeps dying.
+        """
+        plan = status_of(record).plan
+        known = await asyncio.to_thread(artifacts.find, self._objects, plan.variant_key)
+        if known is not None:
+            return known.digest
+        data = self._objects.local_path("") if self._objects.is_local else None
+        await asyncio.to_thread(self._planner.check_disk, plan, data)
+        for attempt in range(1, self._settings.worker_attempts + 1):
+            code, artifact = await self._run_worker(record)
+            if artifact is not None:
+                return artifact
+            if (await self._records.get(record.id)).state == State.CANCELLING:
+                return None
+            WORKER_DEATHS.labels(spec_of(record).method).inc()
+            _LOG.warning("worker_died", variant=record.id, exit_code=code, attempt=attempt)
+        raise Internal(
+            f"the worker died {self._settings.worker_attempts} times, last with exit code {code}",
+            reason="WORKER_DIED",
+            remedy="a code of -9 is mostly a lack of memory; the worker's log is "
+            f"{self._settings.job_logs.name}/{record.id}.log under ASSAY_HOME; "
+            "create the variant again to resume",
+            metadata={"exit_code": str(code)},
+        )
+
+    async def _run_worker(self, record: Record) -> tuple[int, str | None]:
+        job = job_of(record, self._settings)
+        process = await WorkerProcess.start(job, self._settings.job_logs / f"{record.id}.log")
+        self._processes[record.id] = process
+        _LOG.info("worker_started", variant=record.id, label=spec_of(record).label, pid=process.pid)
+        artifact: str | None = None
+        try:
+            # A cancel between RUNNING and this line found no process to end.
+            if (await self._records.get(record.id)).state == State.CANCELLING:
+                return 0, None
+            async for report in process.reports():
+                match report:
+                    case ProgressReport():
+                        await self._progress(record.id, report)
+                    case ResultReport():
+                        artifact = report.artifact
+                    case ErrorReport():
+                        raise from_document(report.error)
+            return await process.wait(), artifact
+        finally:
+            self._processes.pop(record.id, None)
+            await process.kill()
+
+    async def _progress(self, variant: str, report: ProgressReport) -> None:
+        await self._records.update(
+            variant,
+            progress=Progress(
+                completed=report.completed,
+                total=report.total,
+                unit="layers",
+                phase=report.phase,
+                eta_seconds=report.eta_seconds,
+            ),
+        )
+
+    async def _fail(self, variant: str, error: AssayError) -> None:
+        with suppress(FailedPrecondition, NotFound):
+            await self._records.update(variant, state=State.FAILED, error=error)

@@ -1,0 +1,1 @@
+"""Tensor routines of the compression methods: no files, no models, no configuration."""

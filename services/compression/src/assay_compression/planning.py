@@ -1,0 +1,189 @@
+"""From a request to a plan: everything that can be checked is checked before work is queued."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import psutil
+from pydantic import BaseModel, ConfigDict
+
+from assay_compression.artifacts import dense_manifest
+from assay_compression.calibration import read_documents
+from assay_compression.checkpoint.inspect import TOKENIZER, Checkpoint, inspect
+from assay_compression.checkpoint.scan import FileFacts, Scanner, model_digest
+from assay_compression.jobs.spec import CalibrationSpec
+from assay_compression.methods.registry import check_shape, check_supported
+from assay_compression.settings import CompressionSettings
+from assay_compression.sources import resolve
+from assay_core.errors import FailedPrecondition, InvalidArgument, ResourceExhausted
+from assay_core.recipes import Calibration, Recipe, variant_key
+
+_FLOAT_BYTES = 4
+# A worker with torch and llm-compressor loaded and nothing to do.
+_WORKER_BYTES = 700 << 20
+
+
+class Plan(BaseModel):
+    """What a job will do, as far as it depends on the request and on files.
+
+    Attributes:
+        variant_key: Identity of what is made.
+        checkpoint: Directory of the base checkpoint.
+        files: Its files as they are now.
+        model_digest: Content digest of the checkpoint.
+        parent_digest: Artifact digest of the dense variant; None for the dense variant itself.
+        calibration: Identity of the calibration; None for methods that use no data.
+        calibration_file: Where its text is.
+        disk_bytes: Bytes that the job writes.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    variant_key: str
+    checkpoint: Path
+    files: dict[str, FileFacts]
+    model_digest: str
+    parent_digest: str | None
+    calibration: CalibrationSpec | None
+    calibration_file: Path | None
+    disk_bytes: int
+
+
+class Planner:
+    """Checks requests against files. All methods block: call them off the event loop."""
+
+    def __init__(self, settings: CompressionSettings) -> None:
+        self._settings = settings
+        self._scanner = Scanner(settings.scan_cache)
+
+    def plan(
+        self, uri: str, expected_digest: str, recipe: Recipe, calibration: Calibration
+    ) -> Plan:
+        """Checks the request, the checkpoint and the calibration text.
+
+        Raises:
+            AssayError: Names the field or file that is wrong and the remedy.
+        """
+        check_supported(recipe)
+        path = resolve(
+            uri,
+            field="model.uri",
+            named=self._settings.models,
+            allowed=self._settings.readable_prefixes,
+            kind="model",
+        )
+        checkpoint = inspect(path)
+        for module in checkpoint.linears:
+            check_shape(recipe, module, checkpoint.matrix(module).shape[1])
+        text, calibration_spec = self._calibration(recipe, calibration, checkpoint)
+        files = self._scanner.scan(checkpoint)
+        digest = model_digest(files)
+        if expected_digest and expected_digest != digest:
+            raise FailedPrecondition.of(
+                "model.digest",
+                f"is {expected_digest}, but the checkpoint's is {digest}",
+                reason="DIGEST_MISMATCH",
+                remedy="name the checkpoint that was meant, or leave model.digest out",
+            )
+        parent = None
+        if recipe.name != "dense":
+            parent = dense_manifest(checkpoint, files, digest).digest
+        # The text's digest stands for its name: renaming a file changes nothing.
+        content = calibration
+        if calibration_spec is not None:
+            content = calibration.model_copy(
+                update={
+                    "source": calibration_spec.digest,
+                    "sequence_length": calibration_spec.sequence_length,
+                }
+            )
+        if calibration_spec is not None:
+            _check_memory(checkpoint, calibration_spec)
+        return Plan(
+            variant_key=variant_key(digest, recipe, content),
+            checkpoint=path,
+            files=files,
+            model_digest=digest,
+            parent_digest=parent,
+            calibration=calibration_spec,
+            calibration_file=text,
+            disk_bytes=sum(fact.size for fact in files.values()),
+        )
+
+    def check_disk(self, plan: Plan, data: Path | None) -> None:
+        """Refuses a job that would fill the disk of its working folder or of the object store.
+
+        Raises:
+            ResourceExhausted: Says how much is needed and how much is free.
+        """
+        folders = [self._settings.work_root, *([data] if data is not None else [])]
+        for folder in folders:
+            existing = next(p for p in (folder, *folder.parents) if p.exists())
+            free = shutil.disk_usage(existing).free
+            needed = plan.disk_bytes + self._settings.disk_reserve_bytes
+            if free < needed:
+                raise ResourceExhausted(
+                    f"the variant needs {needed} bytes of disk and {free} are free",
+                    reason="DISK_FULL",
+                    remedy="delete variants that are not needed, or move ASSAY_HOME",
+                    metadata={"needed_bytes": str(needed), "free_bytes": str(free)},
+                )
+
+    def _calibration(
+        self, recipe: Recipe, calibration: Calibration, checkpoint: Checkpoint
+    ) -> tuple[Path | None, CalibrationSpec | None]:
+        if not recipe.needs_calibration:
+            return None, None
+        if not (checkpoint.path / TOKENIZER).is_file():
+            raise FailedPrecondition(
+                f"{TOKENIZER} is missing, and {recipe.name} must tokenize calibration text",
+                field="model.uri",
+                reason="TOKENIZER_MISSING",
+                remedy="save the fast tokenizer with the checkpoint, or use rtn or magnitude",
+            )
+        context = checkpoint.context_length
+        if context is not None and calibration.sequence_length > context:
+            raise InvalidArgument.of(
+                "calibration.sequence_length",
+                f"is {calibration.sequence_length}, more than the model's context of {context}",
+                remedy=f"use at most {context}",
+            )
+        path = resolve(
+            calibration.source,
+            field="calibration.source",
+            named=self._settings.calibrations,
+            allowed=self._settings.readable_prefixes,
+            kind="calibration",
+        )
+        read_documents(path)
+        spec = CalibrationSpec(
+            digest=self._scanner.digest_file(path).digest,
+            samples=calibration.samples,
+            sequence_length=calibration.sequence_length,
+            seed=calibration.seed,
+        )
+        return path, spec
+
+
+def _check_memory(checkpoint: Checkpoint, calibration: CalibrationSpec) -> None:
+    """Refuses a calibration whose hidden states and second moments do not fit into memory."""
+    hidden = checkpoint.matrix(checkpoint.linears[0]).shape[1]
+    states = calibration.samples * calibration.sequence_length * hidden * _FLOAT_BYTES
+    groups = [names[0] for names in checkpoint.architecture.linears]
+    prefix = f"{checkpoint.architecture.layers}.0"
+    moments = sum(checkpoint.matrix(f"{prefix}.{n}").shape[1] ** 2 for n in groups) * _FLOAT_BYTES
+    layer = sum(
+        checkpoint.matrix(module).elements for module in checkpoint.architecture.linear_names(0)
+    )
+    # Two forms of one layer, twice its second moments (the routine works on a copy).
+    needed = _WORKER_BYTES + states + 2 * moments + 2 * layer * _FLOAT_BYTES
+    available = psutil.virtual_memory().available
+    if available < needed:
+        raise ResourceExhausted(
+            f"the job needs about {needed >> 20} MiB of memory and {available >> 20} MiB are free",
+            field="calibration.samples",
+            reason="MEMORY_FULL",
+            remedy="use fewer or shorter sequences, or a machine with more memory",
+            metadata={"needed_bytes": str(needed), "available_bytes": str(available)},
+        )

@@ -1,0 +1,75 @@
+"""Settings of the compression service."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from assay_core.settings import ServiceSettings, is_loopback, service_config
+
+
+class CompressionSettings(ServiceSettings):
+    """What the compression service is told from outside, beyond what every service is told."""
+
+    model_config = service_config("compression")
+
+    listen: str = Field(default="127.0.0.1:7401", description="gRPC address HOST:PORT.")
+    model_prefixes: list[str] = Field(
+        default=[],
+        description="Folders that models and calibration text may be read from. Empty means "
+        "everywhere for a server on loopback, and nowhere for any other.",
+    )
+    models: dict[str, str] = Field(
+        default={"demo": "models/demo"},
+        description="Folders of models that requests may call by name; always readable.",
+    )
+    calibrations: dict[str, str] = Field(
+        default={"demo": "packs/demo/data/calibration.jsonl"},
+        description="Calibration files that requests may call by name; always readable.",
+    )
+    workers: int = Field(default=1, ge=1, le=64, description="Jobs that run at once.")
+    worker_threads: int = Field(
+        default=0, ge=0, le=1024, description="Threads per worker; 0 shares the CPUs out."
+    )
+    device: Literal["cpu", "cuda"] = Field(default="cpu", description="Where workers compute.")
+    disk_reserve_bytes: int = Field(
+        default=256 << 20, ge=0, description="Free bytes of disk that a job must leave."
+    )
+    worker_attempts: int = Field(
+        default=3, ge=1, le=10, description="Starts of a job whose worker dies, before it fails."
+    )
+
+    @property
+    def threads(self) -> int:
+        """Threads of one worker."""
+        return self.worker_threads or max(1, _cpus() // self.workers)
+
+    @property
+    def work_root(self) -> Path:
+        """Folder of the jobs' resumable state."""
+        return self.home / "work" / "compression"
+
+    @property
+    def scan_cache(self) -> Path:
+        """Folder of remembered file digests."""
+        return self.home / "cache" / "checkpoints"
+
+    @property
+    def job_logs(self) -> Path:
+        """Folder of the workers' logs."""
+        return self.home / "logs" / "compression-jobs"
+
+    @property
+    def readable_prefixes(self) -> list[Path]:
+        """Folders that requests may name paths in."""
+        if not self.model_prefixes and is_loopback(self.listen):
+            return [Path("/")]
+        return [Path(p.removeprefix("file://")).expanduser().resolve() for p in self.model_prefixes]
+
+
+def _cpus() -> int:
+    # What this process may use, which in a container is less than what the machine has.
+    return len(os.sched_getaffinity(0))

@@ -1,0 +1,1 @@
+"""The worker process: one compression job, from a checkpoint to a published artifact."""

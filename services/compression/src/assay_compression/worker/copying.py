@@ -1,0 +1,54 @@
+"""The first step of a job: a private copy of the checkpoint's files. No tensor library needed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from assay_compression.checkpoint.scan import FileFacts
+from assay_core.errors import FailedPrecondition
+
+FILES = "files"
+LAYERS = "layers"
+_MARKER = "copied"
+
+
+def copy_checkpoint(source: Path, facts: dict[str, FileFacts], directory: Path) -> Path:
+    """Copies the files to `directory/files`, unless an earlier run of this job has.
+
+    Returns:
+        The directory of the copies.
+
+    Raises:
+        FailedPrecondition: If a file has changed since the job was accepted.
+    """
+    files, marker = directory / FILES, directory / _MARKER
+    if not marker.exists():
+        shutil.rmtree(files, ignore_errors=True)
+        shutil.rmtree(directory / LAYERS, ignore_errors=True)
+        files.mkdir(parents=True)
+        (directory / LAYERS).mkdir()
+        for name in facts:
+            shutil.copyfile(source / name, files / name)
+            sync(files / name)
+    for name, fact in facts.items():
+        if not (source / name).is_file() or not fact.is_current(source / name):
+            raise FailedPrecondition(
+                f"file {name} of the checkpoint changed after the job was accepted",
+                field="model.uri",
+                reason="CHECKPOINT_CHANGED",
+                remedy="create the variant again",
+                metadata={"file": name},
+            )
+    marker.touch()
+    return files
+
+
+def sync(path: Path) -> None:
+    """Makes what was written to a file survive a crash of the machine."""
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

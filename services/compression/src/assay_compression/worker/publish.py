@@ -1,0 +1,126 @@
+"""From a finished working copy to an artifact that others can find."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import shutil
+import time
+from pathlib import Path
+
+from assay_compression.artifacts import (
+    KIND,
+    WEIGHTS_NAME,
+    RunRecord,
+    VariantEntry,
+    artifact_key,
+    identity,
+    variant_entry_key,
+)
+from assay_compression.checkpoint.inspect import Checkpoint
+from assay_compression.jobs.spec import JobSpec
+from assay_compression.methods.registry import BACKENDS, backend_version
+from assay_compression.worker.records import LayerRecord
+from assay_core.digest import canonical_json
+from assay_core.errors import DataLoss
+from assay_core.manifest import (
+    RUN_NAME,
+    Manifest,
+    build_manifest,
+    verify,
+    write_manifest,
+)
+from assay_core.recipes import Recipe
+from assay_core.storage import ObjectStore
+
+
+def publish(
+    spec: JobSpec, checkpoint: Checkpoint, files: Path, layers: list[LayerRecord], started: float
+) -> str:
+    """Writes statistics, manifest and run record, and publishes `files` in one step.
+
+    Returns:
+        The artifact's digest.
+
+    Raises:
+        DataLoss: If an unchanged file differs from the parent's, or a published copy is damaged.
+    """
+    recipe = Recipe.parse(spec.recipe)
+    if layers:
+        _write_weights(files, layers)
+    manifest = build_manifest(
+        files,
+        kind=KIND,
+        identity=identity(
+            checkpoint,
+            spec.files,
+            model_digest=spec.model_digest,
+            recipe=recipe,
+            calibration=spec.calibration,
+            parent_digest=spec.parent_digest,
+            # The dense artifact is the parent's bytes, whatever version copied them.
+            tools=BACKENDS[recipe.name].tools if layers else (),
+        ),
+    )
+    _check_copies(manifest, spec, changed=set(checkpoint.weight_files) if layers else set())
+    write_manifest(files, manifest)
+    run = RunRecord(
+        wall_seconds=round(time.monotonic() - started, 3),
+        peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        host=platform.node(),
+        device=spec.device,
+        backend=backend_version(recipe.name),
+        threads=spec.threads,
+    )
+    (files / RUN_NAME).write_bytes(canonical_json(run.model_dump()))
+    store = ObjectStore(spec.data_uri)
+    _place(store, files, manifest)
+    store.write_json(
+        variant_entry_key(spec.variant_key), VariantEntry(artifact=manifest.digest).model_dump()
+    )
+    return manifest.digest
+
+
+def _place(store: ObjectStore, files: Path, manifest: Manifest) -> None:
+    key = artifact_key(manifest.digest)
+    if store.is_local and (target := store.local_path(key)).exists():
+        try:
+            verify(target)
+        except DataLoss:
+            # Bytes that no longer match their digest serve nobody: this copy replaces them.
+            shutil.rmtree(target)
+    if store.is_local and _rename(files, store.local_path(key)):
+        return
+    store.upload_tree(files, key)
+
+
+def _rename(files: Path, target: Path) -> bool:
+    """Moves the working copy into place; False where that is not one rename."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists() or files.stat().st_dev != target.parent.stat().st_dev:
+        return False
+    files.rename(target)
+    return True
+
+
+def _write_weights(files: Path, layers: list[LayerRecord]) -> None:
+    modules = {name: record for layer in layers for name, record in layer.modules.items()}
+    elements = sum(record.elements for record in modules.values())
+    zeros = sum(round(record.elements * record.zero_fraction) for record in modules.values())
+    document = {
+        "schema_version": 1,
+        "sparsity": zeros / elements,
+        "modules": {name: record.model_dump() for name, record in modules.items()},
+    }
+    (files / WEIGHTS_NAME).write_bytes(canonical_json(document))
+
+
+def _check_copies(manifest: Manifest, spec: JobSpec, changed: set[str]) -> None:
+    for name, fact in spec.files.items():
+        if name not in changed and manifest.files[name].digest != fact.digest:
+            raise DataLoss(
+                f"the copy of {name} does not match the checkpoint's file",
+                reason="FILE_DAMAGED",
+                remedy="create the variant again; check the disk if it happens twice",
+                metadata={"file": name},
+            )
