@@ -1,0 +1,214 @@
+"""`assay report`, `assay gate`, `assay rescore`: what is known about a study that ran."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from assay_cli import documents, words
+from assay_cli.app import Exit, Session, command
+from assay_cli.connect import connected
+from assay_cli.study_summary import gate_exit_code
+from assay_cli.study_watch import report_path
+from assay_core.client import call, stream
+from assay_core.errors import InvalidArgument
+from assay_core.pb import (
+    comparison_pb2,
+    coordination_pb2,
+    coordination_pb2_grpc,
+    evaluation_pb2,
+    evaluation_pb2_grpc,
+)
+
+if TYPE_CHECKING:
+    from assay.coordination.v1.coordination_pb2_grpc import CoordinationServiceAsyncStub as Stub
+
+Id = Annotated[str, typer.Argument(metavar="STUDY", help="Id of the study.")]
+_DOWNLOAD_TIMEOUT_SECONDS = 600.0
+_RESCORE_TIMEOUT_SECONDS = 3600.0
+
+
+class Format(StrEnum):
+    """Forms of a report."""
+
+    HTML = "html"
+    JSON = "json"
+    CSV = "csv"
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    command(app, "report", rich_help_panel="Results")(report)
+    command(app, "gate", rich_help_panel="Results")(gate)
+    command(app, "rescore", rich_help_panel="Results")(rescore)
+
+
+async def report(
+    session: Session,
+    study: Id,
+    form: Annotated[Format, typer.Option("--format", help="Form of the report.")] = Format.HTML,
+    file: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Write it here; `-` is stdout.")
+    ] = None,
+    show: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+) -> None:
+    """Say what a study found and where its report is, or fetch the report."""
+    output = session.output
+    async with _coordinator(session) as stub:
+        request = coordination_pb2.GetReportRequest(study_id=study)
+        response = await call(stub.GetReport, request)
+        path = report_path(response, form)
+        if str(file) == "-":
+            async for chunk in _download(stub, study, form):
+                sys.stdout.buffer.write(chunk)
+            sys.stdout.buffer.flush()
+            return
+        if file is not None:
+            path = str(await _save(stub, study, form, file))
+        elif show and not _is_here(path):
+            path = str(await _save(stub, study, form, _temporary(f"assay-{study}.{form}")))
+    if show:
+        typer.launch(path)
+
+    def render() -> None:
+        output.line(response.headline)
+        output.line(path)
+
+    output.result(
+        {"headline": response.headline, "path": path, "files": list(response.files)}, render
+    )
+
+
+async def gate(
+    session: Session,
+    study: Id,
+    file: Annotated[
+        Path | None, typer.Option("-f", "--file", help="Policy, YAML; default the study's own.")
+    ] = None,
+) -> None:
+    """Apply a policy to a study: exit 0 pass, 1 fail, 3 inconclusive."""
+    request = coordination_pb2.EvaluateGateRequest(study_id=study)
+    if file is not None:
+        request.policy.CopyFrom(documents.gate_policy(file))
+    async with _coordinator(session) as stub:
+        result = (await call(stub.EvaluateGate, request)).result
+    session.output.result({"result": result}, lambda: _show_gate(session, result))
+    raise Exit(gate_exit_code(result))
+
+
+async def rescore(
+    session: Session,
+    study: Id,
+    parser: Annotated[str, typer.Option(help="Parser version, such as ct-2024-02.")],
+    dimension: Annotated[
+        list[str] | None, typer.Option(help="Only this dimension; repeatable.")
+    ] = None,
+) -> None:
+    """Score a study's stored completions with another parser version. Needs no model."""
+    async with _coordinator(session) as stub:
+        request = coordination_pb2.GetStudyRequest(id=study)
+        found = (await call(stub.GetStudy, request)).study
+    wanted = set(dimension or found.spec.dimensions)
+    if unknown := sorted(wanted - set(found.spec.dimensions)):
+        raise InvalidArgument.of(
+            "--dimension",
+            f"names {unknown[0]}, which the study has not",
+            remedy=f"use {', '.join(found.spec.dimensions)}",
+        )
+    table = Table(box=None, pad_edge=False)
+    for name in ("variant", "dimension", "was", parser, "refused", "unparsable"):
+        table.add_column(name, no_wrap=True)
+    scores = []
+    for name in sorted(wanted):
+        async with connected(
+            session.endpoints.evaluator(name),
+            evaluation_pb2_grpc.EvaluationServiceStub,
+            session.settings,
+        ) as evaluator:
+            for variant, evaluation in _evaluations(found, name):
+                score = (
+                    await call(
+                        evaluator.Rescore,
+                        evaluation_pb2.RescoreRequest(
+                            id=evaluation.evaluation_id, parser_version=parser
+                        ),
+                        timeout=_RESCORE_TIMEOUT_SECONDS,
+                    )
+                ).score
+                scores.append({"variant": variant, "dimension": name, "score": score})
+                table.add_row(
+                    variant,
+                    name,
+                    _value(evaluation.score),
+                    _value(score),
+                    f"{score.counts.refused:,}",
+                    f"{score.counts.unparsable:,}",
+                )
+    session.output.result({"scores": scores}, lambda: session.output.show(table))
+
+
+def _evaluations(
+    study: coordination_pb2.Study, dimension: str
+) -> list[tuple[str, coordination_pb2.StudyEvaluation]]:
+    return [
+        (variant.key, evaluation)
+        for variant in study.variants
+        for evaluation in variant.evaluations
+        if evaluation.dimension == dimension and evaluation.evaluation_id
+    ]
+
+
+def _value(score: evaluation_pb2.Score) -> str:
+    if score.HasField("value"):
+        return f"{score.value:.2f}"
+    return f"{score.partial_value:.2f}*" if score.HasField("partial_value") else "-"
+
+
+def _show_gate(session: Session, result: comparison_pb2.GateResult) -> None:
+    output = session.output
+    output.line(result.headline)
+    for variant in result.variants:
+        mark = words.VERDICT_MARKS.get(variant.verdict, "")
+        output.line(f"{mark} {variant.variant_key}: {words.verdict(variant.verdict)}")
+        for reason in variant.reasons:
+            output.line(f"    {reason}")
+
+
+def _is_here(path: str) -> bool:
+    return Path(path).is_file()
+
+
+def _temporary(name: str) -> Path:
+    return Path(tempfile.mkdtemp()) / name
+
+
+async def _save(stub: Stub, study: str, form: Format, file: Path) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_name(f".{file.name}.part")
+    with temporary.open("wb") as target:
+        async for chunk in _download(stub, study, form):
+            target.write(chunk)
+    temporary.replace(file)
+    return file
+
+
+async def _download(stub: Stub, study: str, form: Format) -> AsyncIterator[bytes]:
+    request = coordination_pb2.DownloadReportRequest(study_id=study, format=form)
+    async for piece in stream(stub.DownloadReport, request, timeout=_DOWNLOAD_TIMEOUT_SECONDS):
+        yield piece.chunk
+
+
+def _coordinator(session: Session) -> AbstractAsyncContextManager[Stub]:
+    return connected(
+        session.endpoints.address("coordinator"),
+        coordination_pb2_grpc.CoordinationServiceStub,
+        session.settings,
+    )
