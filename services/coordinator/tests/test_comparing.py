@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from assay_coordinator.statistics.comparing import (
     Names,
     Options,
@@ -102,7 +103,9 @@ def test_rows_that_share_a_cluster_are_not_taken_as_independent():
 
 
 def test_completions_are_averaged_within_a_sample():
-    reference = to_table([row("zero", f"s{i}", 0.0, completion=k) for i in range(30) for k in range(4)])
+    reference = to_table(
+        [row("zero", f"s{i}", 0.0, completion=k) for i in range(30) for k in range(4)]
+    )
     variant = to_table(
         [row("zero", f"s{i}", float(k == 0), completion=k) for i in range(30) for k in range(4)]
     )
@@ -176,10 +179,7 @@ def test_fairness_swaps_whole_people_and_warns_of_its_bias():
 def test_one_answer_to_everything_is_degenerate():
     def shard(predict):
         return to_table(
-            [
-                row("zero", f"s{i}", float(predict(i) == i % 2), label=str(i % 2))
-                for i in range(60)
-            ]
+            [row("zero", f"s{i}", float(predict(i) == i % 2), label=str(i % 2)) for i in range(60)]
         )
 
     healthy, stuck = shard(lambda i: (i + (i % 7 == 0)) % 2), shard(lambda i: 1)
@@ -190,9 +190,7 @@ def test_one_answer_to_everything_is_degenerate():
 
 def test_gibberish_is_degenerate_and_its_unparsable_shift_is_shown():
     reference = to_table(binary("zero", [0] * 40))
-    variant = to_table(
-        [row("zero", f"s{i:04d}", 0.0, kind=Kind.UNPARSABLE) for i in range(40)]
-    )
+    variant = to_table([row("zero", f"s{i:04d}", 0.0, kind=Kind.UNPARSABLE) for i in range(40)])
     (whole,) = compare(NAMES, LEAKAGE, variant, reference, FAST)
     assert whole.unparsable_shift == 1.0
     assert "cannot be parsed" in whole.degenerate

@@ -2,6 +2,11 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.optimize import minimize_scalar
+from scipy.stats import binomtest
+
 from assay_coordinator.statistics.decision import (
     Verdict,
     more_rows_needed,
@@ -16,10 +21,6 @@ from assay_coordinator.statistics.intervals import (
     wilson,
 )
 from assay_coordinator.statistics.significance import holm, mcnemar
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy.optimize import minimize_scalar
-from scipy.stats import binomtest
 
 small = st.integers(0, 60)
 counts_strategy = st.builds(PairedCounts, small, small, small, small).filter(lambda c: c.pairs > 0)
@@ -69,9 +70,7 @@ def test_intervals_hold_the_estimate_and_stay_in_range(counts):
 
 @given(counts_strategy)
 def test_swapping_the_sides_mirrors_the_interval(counts):
-    swapped = PairedCounts(
-        counts.both, counts.only_reference, counts.only_variant, counts.neither
-    )
+    swapped = PairedCounts(counts.both, counts.only_reference, counts.only_variant, counts.neither)
     for make in (newcombe_paired, tango_paired):
         ours, mirrored = make(counts), make(swapped).scaled(-1)
         assert (ours.low, ours.high) == pytest.approx((mirrored.low, mirrored.high), abs=1e-6)

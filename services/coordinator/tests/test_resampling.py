@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+
 from assay_coordinator.statistics.resampling import paired_bootstrap, permutation_p_value
 
 
@@ -79,8 +80,6 @@ def test_gate_error_at_the_margin_is_below_five_percent():
     margin, passed, studies = 2.0, 0, 500
     for study in range(studies):
         values = rng.normal(-margin, 10.0, size=150)
-        interval = paired_bootstrap(
-            weighted_mean(values), 150, replicates=400, seed=study
-        ).interval
+        interval = paired_bootstrap(weighted_mean(values), 150, replicates=400, seed=study).interval
         passed += -interval.low < margin
     assert passed / studies <= 0.05

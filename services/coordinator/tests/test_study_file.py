@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from assay_coordinator.domain.matrix import expand
 from assay_coordinator.domain.study import StudySpec
 from assay_coordinator.domain.study_file import load_study, study_schema
@@ -163,7 +164,8 @@ def test_the_schema_describes_the_file():
     schema = study_schema()
     assert schema["additionalProperties"] is False
     gptq = next(
-        item for item in schema["properties"]["recipes"]["items"]["anyOf"]
+        item
+        for item in schema["properties"]["recipes"]["items"]["anyOf"]
         if "gptq" in item.get("properties", {})
     )
     assert gptq["properties"]["gptq"]["properties"]["bits"]["anyOf"][1]["type"] == "array"

@@ -9,6 +9,10 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_delay
+from tenacity.wait import wait_base, wait_exponential_jitter
+
+from assay_coordinator.settings import CoordinatorSettings
 from assay_core.client import channel
 from assay_core.errors import AssayError, InvalidArgument, is_retryable
 from assay_core.logs import get_logger
@@ -17,10 +21,6 @@ from assay_core.pb import (
     evaluation_pb2_grpc,
     serving_pb2_grpc,
 )
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_delay
-from tenacity.wait import wait_base, wait_exponential_jitter
-
-from assay_coordinator.settings import CoordinatorSettings
 
 ResultT = TypeVar("ResultT")
 _LOG = get_logger("assay.coordinator.peers")

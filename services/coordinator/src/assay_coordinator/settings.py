@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from assay_core.settings import ServiceSettings, service_config
 from pydantic import Field
+
+from assay_core.settings import ServiceSettings, service_config
 
 
 class CoordinatorSettings(ServiceSettings):

@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from assay_core.recipes import Calibration, Recipe
-
 from assay_coordinator.domain.study import ModelSpec, StudySpec
+from assay_core.recipes import Calibration, Recipe
 
 
 @dataclass(frozen=True)

@@ -152,7 +152,7 @@ class Job(_Document):
 
     kind: str = Field(pattern="^(variant|evaluation|lease)$")
     id: str
-    dimension: str = ""  # of an evaluation: says which evaluator
+    owner: str = ""  # dimension of an evaluation (says which evaluator), variant of a lease
 
 
 def total_progress(

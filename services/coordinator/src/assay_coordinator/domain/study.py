@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from assay_core.recipes import Calibration, Dense, Recipe
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -16,6 +15,7 @@ from pydantic import (
 )
 
 from assay_coordinator.domain.policy import DimensionId, GatePolicy
+from assay_core.recipes import Calibration, Dense, Recipe
 
 DEFAULT_PARSER = "assay-2026"
 Profile = Literal["standard", "paper"]
@@ -80,7 +80,10 @@ class StudySpec(_Strict):
     prompt_profile: Profile = "standard"
     sampling_profile: Profile = "standard"
     parser_versions: tuple[str, ...] = Field(
-        default=(DEFAULT_PARSER,), min_length=1, max_length=8, description="The first is the main one."
+        default=(DEFAULT_PARSER,),
+        min_length=1,
+        max_length=8,
+        description="The first is the main one.",
     )
     row_limit: int = Field(default=0, ge=0, description="Most rows per scenario; 0 means all.")
     seed: Seed = Field(default=0, description="Seed of sampling and of the choice of rows.")

@@ -12,12 +12,12 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import yaml
-from assay_core.errors import AssayError, FieldViolation, InvalidArgument
-from assay_core.field_errors import invalid_argument
-from assay_core.recipes import METHODS, Recipe
 from pydantic import ValidationError
 
 from assay_coordinator.domain.study import StudySpec
+from assay_core.errors import AssayError, FieldViolation, InvalidArgument
+from assay_core.field_errors import invalid_argument
+from assay_core.recipes import METHODS, Recipe
 
 _OPTIONS = ("layout", "include_embeddings")
 _MAY_BE_ONE_VALUE = ("parser_versions", "calibration_seeds", "dimensions", "models")

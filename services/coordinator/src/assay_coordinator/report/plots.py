@@ -183,9 +183,7 @@ def _apart(ticks: list[Tick], least: float = 24.0) -> list[Tick]:
     return kept
 
 
-def _lines(
-    shown: list[tuple[ReportVariant, ReportScore, float]], points: list[Point]
-) -> list[str]:
+def _lines(shown: list[tuple[ReportVariant, ReportScore, float]], points: list[Point]) -> list[str]:
     """One line per model and method through its quantized variants, for the eye only."""
     groups: dict[tuple[str, str], list[Point]] = {}
     for (variant, _, _), point in zip(shown, points, strict=True):

@@ -9,13 +9,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from assay_core.aggregation import (
-    Expr,
-    Table,
-    evaluate,
-    restrict,
-    scenarios_of,
-)
 
 from assay_coordinator.domain.comparison import Comparison
 from assay_coordinator.statistics.decision import (
@@ -42,6 +35,13 @@ from assay_coordinator.statistics.resampling import (
     permutation_p_value,
 )
 from assay_coordinator.statistics.significance import holm, mcnemar
+from assay_core.aggregation import (
+    Expr,
+    Table,
+    evaluate,
+    restrict,
+    scenarios_of,
+)
 
 BIASED_NEAR_ZERO = (
     "differences between groups are taken as absolute values and are biased upward near 0"
@@ -74,7 +74,7 @@ def compare(
     formula: Expr,
     variant: Any,
     reference: Any,
-    options: Options = Options(),  # noqa: B008 - frozen
+    options: Options = Options(),
     *,
     missing: Sequence[str] = (),
     notes: Sequence[str] = (),
@@ -103,9 +103,7 @@ def compare(
     complete = not missing and not absent
     if whole is None:
         return [_nothing(names, options, [*said, "no common samples"])]
-    parts = [
-        (name, part) for name in present if (part := restrict(formula, {name})) is not None
-    ]
+    parts = [(name, part) for name in present if (part := restrict(formula, {name})) is not None]
     if len(parts) > 1:
         by_scenario = [
             _one(names, name, part, pairs.scenario(name), options, [], complete=True)
@@ -116,7 +114,7 @@ def compare(
     return [_one(names, "", whole, pairs, options, said, complete=complete), *by_scenario]
 
 
-def score_interval(formula: Expr, verdicts: Any, options: Options = Options()) -> Interval | None:  # noqa: B008 - frozen
+def score_interval(formula: Expr, verdicts: Any, options: Options = Options()) -> Interval | None:
     """Interval of one score alone, by resampling clusters; None if nothing can be scored."""
     frame = _frame(verdicts)
     present = frame["scenario"].unique().to_list()

@@ -22,9 +22,7 @@ class Verdict(StrEnum):
     INCONCLUSIVE = "inconclusive"
 
 
-def non_inferiority(
-    difference: Interval, margin: float = DEFAULT_MARGIN_POINTS
-) -> Verdict:
+def non_inferiority(difference: Interval, margin: float = DEFAULT_MARGIN_POINTS) -> Verdict:
     """Verdict from the two-sided interval of `variant - reference`.
 
     The loss is `reference - variant`, so its interval is the mirrored one. Upper end of the loss

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from assay_core.errors import FailedPrecondition
 
 from assay_coordinator.statistics.intervals import PairedCounts
 from assay_coordinator.statistics.resampling import Ints
+from assay_core.errors import FailedPrecondition
 
 KEY = ["scenario", "sample_id"]
 VERDICTS = ("answered", "refused", "unparsable", "overlength")

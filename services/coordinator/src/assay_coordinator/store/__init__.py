@@ -1,5 +1,20 @@
-"""Durable state of studies: the coordinator's own tables."""
+"""Durable state of studies: their records and the coordinator's own tables."""
 
-from assay_coordinator.store.studies import StudyStore
+from assay_coordinator.store.records import (
+    ReportFile,
+    StudyPage,
+    StudyRecord,
+    StudyRecords,
+    StudyStatus,
+)
+from assay_coordinator.store.studies import Event, StudyStore
 
-__all__ = ["StudyStore"]
+__all__ = [
+    "Event",
+    "ReportFile",
+    "StudyPage",
+    "StudyRecord",
+    "StudyRecords",
+    "StudyStatus",
+    "StudyStore",
+]

@@ -16,11 +16,13 @@ Migration = Callable[[sa.Connection], None]
 def create_engine(url: str) -> sa.Engine:
     """Engine of a SQLite file (its folder is made) or of a Postgres database."""
     parsed = sa.make_url(url)
-    if parsed.get_backend_name() == "sqlite" and parsed.database:
+    if parsed.get_backend_name() == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+        return sa.create_engine(parsed, pool_pre_ping=True, hide_parameters=True)
+    if parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = sa.create_engine(parsed, pool_pre_ping=parsed.get_backend_name() != "sqlite")
-    if parsed.get_backend_name() == "sqlite":
-        sa.event.listen(engine, "connect", _configure_sqlite)
+    engine = sa.create_engine(parsed, hide_parameters=True)
+    sa.event.listen(engine, "connect", _configure_sqlite)
     return engine
 
 

@@ -121,7 +121,7 @@ class StudyStore:
     async def put_job(self, study_id: str, job: Job) -> None:
         """Remember work that a cancel has to end."""
         key = {"study_id": study_id, "kind": job.kind, "id": job.id}
-        await self._put(tables.JOBS, key, {"dimension": job.dimension})
+        await self._put(tables.JOBS, key, {"owner": job.owner})
 
     async def drop_job(self, study_id: str, job: Job) -> None:
         """Forget work that has ended."""
@@ -134,9 +134,9 @@ class StudyStore:
     async def jobs(self, study_id: str) -> list[Job]:
         """Work that may still be going on in peers."""
         c = tables.JOBS.c
-        statement = sa.select(c.kind, c.id, c.dimension).where(c.study_id == study_id)
+        statement = sa.select(c.kind, c.id, c.owner).where(c.study_id == study_id)
         rows = await asyncio.to_thread(self._rows, statement)
-        return [Job(kind=row.kind, id=row.id, dimension=row.dimension) for row in rows]
+        return [Job(kind=row.kind, id=row.id, owner=row.owner) for row in rows]
 
     # -- events and change ------------------------------------------------------------------------
 

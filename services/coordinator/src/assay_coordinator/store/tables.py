@@ -47,7 +47,7 @@ JOBS = sa.Table(
     sa.Column(*_STUDY, primary_key=True),
     sa.Column("kind", sa.String(16), primary_key=True),
     sa.Column("id", sa.String(128), primary_key=True),
-    sa.Column("dimension", sa.String(64), nullable=False),
+    sa.Column("owner", sa.String(512), nullable=False),
 )
 
 EVENTS = sa.Table(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from assay_core.errors import AssayError, Internal, from_proto
-from assay_core.pb import common_pb2, compression_pb2, evaluation_pb2, serving_pb2
 from google.protobuf.json_format import MessageToDict
 
 from assay_coordinator.domain.progress import (
@@ -17,6 +15,8 @@ from assay_coordinator.domain.progress import (
     ScoreFacts,
 )
 from assay_coordinator.domain.study import ModelSpec, StudySpec
+from assay_core.errors import AssayError, Internal, from_proto
+from assay_core.pb import common_pb2, compression_pb2, evaluation_pb2, serving_pb2
 
 
 def state_name(state: int) -> str:
@@ -159,5 +159,3 @@ def _counts(message: evaluation_pb2.VerdictCounts) -> Counts:
 
 def _optional(message: Any, field: str) -> float | None:
     return getattr(message, field) if message.HasField(field) else None
-
-

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from assay_core.errors import from_document, to_proto
-from assay_core.pb import common_pb2, comparison_pb2, coordination_pb2, evaluation_pb2
 from google.protobuf import duration_pb2
 
 from assay_coordinator.domain.comparison import Comparison, GateResult
@@ -19,6 +17,8 @@ from assay_coordinator.domain.progress import (
     VariantStatus,
 )
 from assay_coordinator.statistics.decision import Verdict
+from assay_core.errors import from_document, to_proto
+from assay_core.pb import common_pb2, comparison_pb2, coordination_pb2, evaluation_pb2
 
 _VERDICTS = {
     None: comparison_pb2.VERDICT_UNSPECIFIED,
@@ -75,9 +75,7 @@ def policy_from_message(message: comparison_pb2.GatePolicy) -> GatePolicy:
 
 def policy_message(policy: GatePolicy) -> comparison_pb2.GatePolicy:
     """Inverse of `policy_from_message`."""
-    rules = [
-        comparison_pb2.GateRule(**rule.model_dump(exclude_none=True)) for rule in policy.rules
-    ]
+    rules = [comparison_pb2.GateRule(**rule.model_dump(exclude_none=True)) for rule in policy.rules]
     claim = (
         comparison_pb2.CLAIM_RECIPE
         if policy.claim is Claim.RECIPE

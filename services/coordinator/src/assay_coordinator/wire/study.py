@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from assay_core.errors import InvalidArgument
-from assay_core.field_errors import invalid_argument
-from assay_core.pb import common_pb2, coordination_pb2, evaluation_pb2
-from assay_core.recipes import Calibration, Recipe
 from pydantic import ValidationError
 
 from assay_coordinator.domain.policy import Claim
 from assay_coordinator.domain.study import DEFAULT_PARSER, ModelSpec, PackSpec, StudySpec
 from assay_coordinator.wire.results import policy_from_message, policy_message
+from assay_core.errors import InvalidArgument
+from assay_core.field_errors import invalid_argument
+from assay_core.pb import common_pb2, coordination_pb2, evaluation_pb2
+from assay_core.recipes import Calibration, Recipe
 
 
 def spec_from_message(message: coordination_pb2.StudySpec) -> StudySpec:

@@ -1,0 +1,69 @@
+"""`assay-coordinator`: studies as durable workflows, behind gRPC."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import grpc
+
+from assay_coordinator.peers import Peers
+from assay_coordinator.servicer import CoordinationServicer
+from assay_coordinator.settings import CoordinatorSettings
+from assay_coordinator.store import StudyRecords, StudyStore
+from assay_coordinator.studies import Studies
+from assay_coordinator.workflows.context import Context
+from assay_coordinator.workflows.durable import launch, shut_down
+from assay_coordinator.workflows.runner import StudyRunner
+from assay_core.errors import AssayError
+from assay_core.pb import coordination_pb2, coordination_pb2_grpc
+from assay_core.server import serve
+from assay_core.settings import load_settings
+from assay_core.storage import ObjectStore
+
+SERVICE = coordination_pb2.DESCRIPTOR.services_by_name["CoordinationService"].full_name
+
+
+async def run(settings: CoordinatorSettings) -> None:
+    """Serve until SIGTERM or SIGINT; studies under way go on after the next start."""
+    peers = Peers(settings)
+    context = Context(
+        settings=settings,
+        records=StudyRecords(settings.database_url),
+        store=StudyStore(settings.database_url),
+        peers=peers,
+        data=ObjectStore(settings.data_uri),
+    )
+    runner = StudyRunner(context)
+
+    def register(server: grpc.aio.Server) -> list[str]:
+        servicer = CoordinationServicer(Studies(context, runner), peers)
+        coordination_pb2_grpc.add_CoordinationServiceServicer_to_server(servicer, server)
+        return [SERVICE]
+
+    async def on_start() -> None:
+        launch(settings)
+        await runner.reconcile()
+
+    try:
+        await serve(settings, "coordinator", register, on_start=on_start)
+    finally:
+        await shut_down(runner)
+        await peers.close()
+        await context.records.close()
+        await context.store.close()
+
+
+def main() -> int:
+    """Entry point; returns the exit code."""
+    try:
+        settings = load_settings(CoordinatorSettings, sys.argv[1:])
+        asyncio.run(run(settings))
+    except AssayError as error:
+        sys.stderr.write(f"assay-coordinator: {error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

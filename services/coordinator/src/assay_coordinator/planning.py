@@ -1,0 +1,122 @@
+"""What a study would do and cost, without starting anything."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from assay_coordinator.domain.matrix import PlannedVariant, expand
+from assay_coordinator.domain.progress import EngineFacts
+from assay_coordinator.domain.study import StudySpec
+from assay_coordinator.peers import Peers
+from assay_coordinator.wire import peers as wire
+from assay_core.client import call
+from assay_core.errors import AssayError
+from assay_core.pb import common_pb2, compression_pb2, evaluation_pb2, serving_pb2
+from assay_core.recipes import Calibration, Recipe
+
+# Stands for an artifact that does not exist yet: nothing is stored under it.
+_NO_ARTIFACT = "sha256:" + "0" * 64
+_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class DimensionPlan:
+    """A dimension over all variants; `example` is the plan of the first one."""
+
+    dimension: str
+    example: evaluation_pb2.PlanEvaluationResponse | None
+    problem: str
+    completions: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """Variants with whether their artifact exists, and what is left to generate."""
+
+    variants: tuple[tuple[PlannedVariant, bool], ...]
+    dimensions: tuple[DimensionPlan, ...]
+
+
+async def plan_study(peers: Peers, project: str, spec: StudySpec) -> StudyPlan:
+    """Ask every evaluator what it would do for every variant.
+
+    Raises:
+        AssayError: If the compression service cannot say what exists. An evaluator that cannot
+            plan is a `problem` of its dimension.
+    """
+    planned = expand(spec)
+    artifacts = await _artifacts(peers, project, planned)
+    subjects = await asyncio.gather(
+        *(_subject(peers, artifacts.get(variant.key)) for variant in planned)
+    )
+    dimensions = await asyncio.gather(
+        *(_dimension(peers, spec, dimension, subjects) for dimension in spec.dimensions)
+    )
+    return StudyPlan(
+        variants=tuple((variant, variant.key in artifacts) for variant in planned),
+        dimensions=tuple(dimensions),
+    )
+
+
+async def _artifacts(
+    peers: Peers, project: str, planned: Sequence[PlannedVariant]
+) -> Mapping[str, compression_pb2.Artifact]:
+    """Artifacts that exist, by key of the variant."""
+    found: dict[tuple[str, str, str], compression_pb2.Artifact] = {}
+    token = ""
+    while True:
+        options = common_pb2.ListOptions(
+            page_size=1000, page_token=token, filter='state = "SUCCEEDED"'
+        )
+        request = compression_pb2.ListVariantsRequest(project=project, options=options)
+        page = await call(peers.compression.ListVariants, request, timeout=_SECONDS)
+        for variant in page.variants:
+            key = _content(
+                variant.model.uri,
+                Recipe.from_proto(variant.recipe),
+                Calibration.from_proto(variant.calibration),
+            )
+            found.setdefault(key, variant.artifact)
+        token = page.next_page_token
+        if not token:
+            break
+    keys = {v.key: _content(v.model.uri, v.recipe, v.calibration) for v in planned}
+    return {name: found[key] for name, key in keys.items() if key in found}
+
+
+def _content(uri: str, recipe: Recipe, calibration: Calibration) -> tuple[str, str, str]:
+    data = calibration.model_dump_json() if recipe.needs_calibration else ""
+    return uri, recipe.model_dump_json() + recipe.label(), data
+
+
+async def _subject(
+    peers: Peers, artifact: compression_pb2.Artifact | None
+) -> tuple[str, EngineFacts]:
+    if artifact is None:
+        return _NO_ARTIFACT, EngineFacts()
+    request = serving_pb2.DescribeEngineRequest(artifact_uri=artifact.uri)
+    described = await call(peers.serving.DescribeEngine, request, timeout=_SECONDS)
+    return artifact.digest, wire.engine(described)
+
+
+async def _dimension(
+    peers: Peers, spec: StudySpec, dimension: str, subjects: Sequence[tuple[str, EngineFacts]]
+) -> DimensionPlan:
+    answers: dict[str, evaluation_pb2.PlanEvaluationResponse] = {}
+    completions = tokens = 0
+    for digest, engine in subjects:
+        try:
+            if digest not in answers:
+                request = evaluation_pb2.PlanEvaluationRequest(
+                    spec=wire.evaluation_spec(spec, dimension, digest, engine)
+                )
+                plan = peers.evaluator(dimension).PlanEvaluation
+                answers[digest] = await call(plan, request, timeout=_SECONDS)
+        except AssayError as error:
+            return DimensionPlan(dimension, None, error.text, 0, 0)
+        completions += answers[digest].completions_missing
+        tokens += sum(part.completion_tokens for part in answers[digest].scenarios)
+    return DimensionPlan(dimension, next(iter(answers.values())), "", completions, tokens)

@@ -1,0 +1,245 @@
+"""CoordinationService: each RPC converts, asks, converts back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, NoReturn
+
+from assay_coordinator.domain.comparison import Comparison
+from assay_coordinator.domain.policy import Claim
+from assay_coordinator.domain.progress import Progress
+from assay_coordinator.listing import page_of_comparisons
+from assay_coordinator.peers import Peers
+from assay_coordinator.planning import plan_study
+from assay_coordinator.store import StudyRecord
+from assay_coordinator.studies import Studies, no_report
+from assay_coordinator.wire.results import comparison_message, gate_message, policy_from_message
+from assay_coordinator.wire.study import spec_from_message
+from assay_coordinator.wire.views import (
+    CHUNK_BYTES,
+    plan_message,
+    record_message,
+    study_message,
+)
+from assay_core.auth import DEFAULT_PROJECT, current_principal
+from assay_core.errors import NotFound, Unimplemented
+from assay_core.pb import common_pb2, coordination_pb2_grpc
+from assay_core.pb import coordination_pb2 as pb
+from assay_core.server import package_version
+
+CAPABILITIES = ("studies.durable", "studies.pause", "studies.plan", "gate", "report")
+UNAVAILABLE = {
+    "CompareVariants": "comparing variants across studies is not part of this build yet",
+    "ListLeaderboard": "ranking over all studies is not part of this build yet",
+    "CreateCanary": "replaying a team's own prompts is not part of this build yet",
+    "GetCanary": "replaying a team's own prompts is not part of this build yet",
+    "WatchCanary": "replaying a team's own prompts is not part of this build yet",
+    "CancelCanary": "replaying a team's own prompts is not part of this build yet",
+    "claim RECIPE": "the variance between calibration seeds is not part of this build yet",
+}
+
+Context = Any  # grpc.aio.ServicerContext; the shell raises our errors through it
+
+
+class CoordinationServicer(coordination_pb2_grpc.CoordinationServiceServicer):
+    """The contract's RPCs over `Studies`."""
+
+    def __init__(self, studies: Studies, peers: Peers) -> None:
+        self._studies = studies
+        self._peers = peers
+
+    async def CreateStudy(
+        self, request: pb.CreateStudyRequest, context: Context
+    ) -> pb.CreateStudyResponse:
+        """See coordination.proto."""
+        spec = spec_from_message(request.spec)
+        project = request.project or DEFAULT_PROJECT
+        record = await self._studies.create(project, request.request_id, spec)
+        return pb.CreateStudyResponse(study=await self._study(record.id))
+
+    async def PlanStudy(
+        self, request: pb.PlanStudyRequest, context: Context
+    ) -> pb.PlanStudyResponse:
+        """See coordination.proto."""
+        spec = spec_from_message(request.spec)
+        return plan_message(await plan_study(self._peers, request.project or DEFAULT_PROJECT, spec))
+
+    async def GetStudy(self, request: pb.GetStudyRequest, context: Context) -> pb.GetStudyResponse:
+        """See coordination.proto."""
+        await self._visible(request.id)
+        return pb.GetStudyResponse(study=await self._study(request.id))
+
+    async def ListStudies(
+        self, request: pb.ListStudiesRequest, context: Context
+    ) -> pb.ListStudiesResponse:
+        """See coordination.proto."""
+        page = await self._studies.list(request.project or DEFAULT_PROJECT, request.options)
+        return pb.ListStudiesResponse(
+            studies=[record_message(record, Progress()) for record in page.records],
+            next_page_token=page.next_page_token,
+        )
+
+    async def CancelStudy(
+        self, request: pb.CancelStudyRequest, context: Context
+    ) -> pb.CancelStudyResponse:
+        """See coordination.proto."""
+        await self._visible(request.id)
+        await self._studies.cancel(request.id)
+        return pb.CancelStudyResponse(study=await self._study(request.id))
+
+    async def PauseStudy(
+        self, request: pb.PauseStudyRequest, context: Context
+    ) -> pb.PauseStudyResponse:
+        """See coordination.proto."""
+        await self._visible(request.id)
+        await self._studies.pause(request.id)
+        return pb.PauseStudyResponse(study=await self._study(request.id))
+
+    async def ResumeStudy(
+        self, request: pb.ResumeStudyRequest, context: Context
+    ) -> pb.ResumeStudyResponse:
+        """See coordination.proto."""
+        await self._visible(request.id)
+        await self._studies.resume(request.id)
+        return pb.ResumeStudyResponse(study=await self._study(request.id))
+
+    async def DeleteStudy(
+        self, request: pb.DeleteStudyRequest, context: Context
+    ) -> pb.DeleteStudyResponse:
+        """See coordination.proto."""
+        await self._visible(request.id)
+        await self._studies.delete(request.id)
+        return pb.DeleteStudyResponse()
+
+    async def WatchStudy(
+        self, request: pb.WatchStudyRequest, context: Context
+    ) -> AsyncIterator[pb.WatchStudyResponse]:
+        """See coordination.proto."""
+        await self._visible(request.id)
+        async for view, event in self._studies.watch(request.id):
+            yield pb.WatchStudyResponse(study=study_message(view), event=event)
+
+    async def ListComparisons(
+        self, request: pb.ListComparisonsRequest, context: Context
+    ) -> pb.ListComparisonsResponse:
+        """See coordination.proto."""
+        await self._visible(request.study_id)
+        _, comparisons = await self._studies.comparisons(request.study_id)
+        page, token = page_of_comparisons(comparisons, request.options)
+        return pb.ListComparisonsResponse(
+            comparisons=[comparison_message(comparison) for comparison in page],
+            next_page_token=token,
+        )
+
+    async def EvaluateGate(
+        self, request: pb.EvaluateGateRequest, context: Context
+    ) -> pb.EvaluateGateResponse:
+        """See coordination.proto."""
+        await self._visible(request.study_id)
+        policy = policy_from_message(request.policy) if request.HasField("policy") else None
+        if policy is not None and policy.claim is Claim.RECIPE:
+            _not_yet("claim RECIPE", field="policy.claim")
+        result = await self._studies.gate(request.study_id, policy)
+        return pb.EvaluateGateResponse(result=gate_message(result))
+
+    async def GetReport(
+        self, request: pb.GetReportRequest, context: Context
+    ) -> pb.GetReportResponse:
+        """See coordination.proto."""
+        await self._visible(request.study_id)
+        record, comparisons = await self._studies.comparisons(request.study_id)
+        if not record.status.report:
+            raise no_report(record)
+        return pb.GetReportResponse(
+            headline=record.status.headline,
+            files=[pb.ReportFile(**file.model_dump()) for file in record.status.report],
+            comparisons=[comparison_message(c) for c in _of_report(record, comparisons)],
+        )
+
+    async def DownloadReport(
+        self, request: pb.DownloadReportRequest, context: Context
+    ) -> AsyncIterator[pb.DownloadReportResponse]:
+        """See coordination.proto."""
+        await self._visible(request.study_id)
+        content = await self._studies.report_file(request.study_id, request.format or "html")
+        for start in range(0, len(content), CHUNK_BYTES):
+            yield pb.DownloadReportResponse(chunk=content[start : start + CHUNK_BYTES])
+
+    async def CompareVariants(
+        self, request: pb.CompareVariantsRequest, context: Context
+    ) -> pb.CompareVariantsResponse:
+        """See coordination.proto."""
+        _not_yet("CompareVariants")
+
+    async def ListLeaderboard(
+        self, request: pb.ListLeaderboardRequest, context: Context
+    ) -> pb.ListLeaderboardResponse:
+        """See coordination.proto."""
+        _not_yet("ListLeaderboard")
+
+    async def CreateCanary(
+        self, request: pb.CreateCanaryRequest, context: Context
+    ) -> pb.CreateCanaryResponse:
+        """See coordination.proto."""
+        _not_yet("CreateCanary")
+
+    async def GetCanary(
+        self, request: pb.GetCanaryRequest, context: Context
+    ) -> pb.GetCanaryResponse:
+        """See coordination.proto."""
+        _not_yet("GetCanary")
+
+    async def WatchCanary(
+        self, request: pb.WatchCanaryRequest, context: Context
+    ) -> AsyncIterator[pb.WatchCanaryResponse]:
+        """See coordination.proto."""
+        _not_yet("WatchCanary")
+        yield pb.WatchCanaryResponse()  # makes this an asynchronous generator
+
+    async def CancelCanary(
+        self, request: pb.CancelCanaryRequest, context: Context
+    ) -> pb.CancelCanaryResponse:
+        """See coordination.proto."""
+        _not_yet("CancelCanary")
+
+    async def GetServerInfo(
+        self, request: pb.GetServerInfoRequest, context: Context
+    ) -> pb.GetServerInfoResponse:
+        """See coordination.proto."""
+        info = common_pb2.ServerInfo(
+            service="coordinator",
+            version=package_version(),
+            apis=["assay.coordination.v1"],
+            capabilities=[*CAPABILITIES, *(f"dimension.{d}" for d in self._peers.dimensions)],
+            unavailable=UNAVAILABLE,
+        )
+        return pb.GetServerInfoResponse(info=info)
+
+    # -- helpers -----------------------------------------------------------------------------------
+
+    async def _study(self, study_id: str) -> pb.Study:
+        return study_message(await self._studies.view(study_id))
+
+    async def _visible(self, study_id: str) -> None:
+        """A study of a project that the caller may not see does not exist for them."""
+        record = await self._studies.get(study_id)
+        if not current_principal().may_see(record.project):
+            raise NotFound(
+                "there is no study with this id",
+                field="id",
+                resource=f"study/{study_id}",
+                remedy="list them to see what there is",
+            )
+
+
+def _of_report(record: StudyRecord, comparisons: list[Comparison]) -> list[Comparison]:
+    """Whole dimensions by the main parser: what the summary of a report is about."""
+    return [
+        comparison
+        for comparison in comparisons
+        if not comparison.scenario and comparison.parser_version == record.spec.main_parser
+    ]
+
+
+def _not_yet(what: str, field: str | None = None) -> NoReturn:
+    raise Unimplemented(UNAVAILABLE[what], reason="NOT_IN_THIS_BUILD", field=field)

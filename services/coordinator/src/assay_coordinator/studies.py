@@ -1,0 +1,247 @@
+"""What callers can do with studies: the application behind the servicer, in domain types."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from assay_coordinator.domain.comparison import Comparison, GateResult
+from assay_coordinator.domain.policy import GatePolicy
+from assay_coordinator.domain.progress import EvaluationStatus, VariantStatus
+from assay_coordinator.domain.states import ACTIVE, CANCEL, DELETE, PAUSE, RESUME, permits
+from assay_coordinator.domain.study import StudySpec
+from assay_coordinator.store import StudyPage, StudyRecord
+from assay_coordinator.workflows.context import Context, Run
+from assay_coordinator.workflows.finishing import gate_result
+from assay_coordinator.workflows.runner import StudyRunner
+from assay_coordinator.workflows.stopping import end_children
+from assay_core.errors import FailedPrecondition, NotFound, ResourceExhausted
+from assay_core.pb import common_pb2
+from assay_core.resources import State
+
+_POLL_SECONDS = 0.25
+_LEAST_SECONDS_BETWEEN = 0.2
+
+
+@dataclass(frozen=True)
+class View:
+    """A study with everything that is known of it."""
+
+    record: StudyRecord
+    variants: list[VariantStatus]
+    evaluations: list[EvaluationStatus]
+
+
+class Studies:
+    """Create, watch, stop, resume and read studies."""
+
+    def __init__(self, context: Context, runner: StudyRunner) -> None:
+        self._context = context
+        self._runner = runner
+
+    # -- life --------------------------------------------------------------------------------------
+
+    async def create(self, project: str, request_id: str, spec: StudySpec) -> StudyRecord:
+        """Create and start a study; the same request id is the same study.
+
+        Raises:
+            InvalidArgument: If a dimension has no evaluator.
+            ResourceExhausted: If the project has too many active studies.
+        """
+        for dimension in spec.dimensions:
+            self._context.peers.evaluator(dimension)
+        study_id = f"study-{uuid.uuid4().hex[:12]}"
+        record, created = await self._context.records.create(study_id, project, request_id, spec)
+        if created:
+            try:
+                await self._check_quota(project)
+            except ResourceExhausted:
+                await self._context.records.delete(record.id)
+                raise
+        if record.state in ACTIVE:
+            await self._runner.start(record)
+        return record
+
+    async def _check_quota(self, project: str) -> None:
+        limit = self._context.settings.max_active_studies
+        page = await self._context.records.list(
+            project,
+            page_size=min(limit + 1, 1000),
+            filter_text="state = QUEUED OR state = RUNNING OR state = WAITING_FOR_MODEL",
+        )
+        if len(page.records) > limit:
+            raise ResourceExhausted(
+                f"the project has {limit} active studies, the most it may have",
+                reason="TOO_MANY_STUDIES",
+                remedy="wait until one ends, or cancel one",
+                resource=f"project/{project}",
+                retry_after=60.0,
+            )
+
+    async def cancel(self, study_id: str) -> StudyRecord:
+        """End a study; what is stored is kept."""
+        record = await self.get(study_id)
+        if permits(CANCEL, study_id, record.state):
+            if record.state is State.PAUSED:
+                return await self._context.records.update(
+                    study_id, state=State.CANCELLED, expect={State.PAUSED}
+                )
+            record = await self._context.records.update(
+                study_id, state=State.CANCELLING, expect=ACTIVE, goal=""
+            )
+            await self._context.store.add_event(study_id, "cancel asked for")
+        if record.state is State.CANCELLING:
+            await self._runner.stop(record, State.CANCELLED)
+        return record
+
+    async def pause(self, study_id: str) -> StudyRecord:
+        """Stop a study, to be resumed later."""
+        record = await self.get(study_id)
+        if permits(PAUSE, study_id, record.state):
+            record = await self._context.records.update(study_id, expect=ACTIVE, goal="pause")
+            await self._context.store.add_event(study_id, "pause asked for")
+            await self._runner.stop(record, State.PAUSED)
+        return record
+
+    async def resume(self, study_id: str) -> StudyRecord:
+        """Continue a study; only what is missing is run."""
+        record = await self.get(study_id)
+        partly = record.state is State.SUCCEEDED and bool(record.status.failures)
+        if partly or permits(RESUME, study_id, record.state):
+            await end_children(self._context, study_id)
+            record = await self._context.records.update(
+                study_id,
+                state=State.QUEUED,
+                expect={record.state},
+                attempt=record.status.attempt + 1,
+                goal="",
+                ended_at=None,
+            )
+            await self._context.store.add_event(study_id, "resumed")
+        if record.state in ACTIVE and not record.status.goal:
+            await self._runner.start(record)
+        return record
+
+    async def delete(self, study_id: str) -> None:
+        """Delete a study and its report; generations and artifacts stay for others."""
+        record = await self.get(study_id)
+        permits(DELETE, study_id, record.state)
+        await end_children(self._context, study_id)
+        data = self._context.data
+        await asyncio.to_thread(data.delete_tree, data.join("reports", study_id))
+        await self._context.store.delete(study_id)
+        await self._context.records.delete(study_id)
+
+    async def list(self, project: str, options: common_pb2.ListOptions) -> StudyPage:
+        """One page of the studies of a project."""
+        return await self._context.records.list(
+            project,
+            page_size=options.page_size,
+            page_token=options.page_token,
+            filter_text=options.filter,
+            order_by=options.order_by,
+        )
+
+    # -- reading -----------------------------------------------------------------------------------
+
+    async def get(self, study_id: str) -> StudyRecord:
+        """The record of a study.
+
+        Raises:
+            NotFound: If there is none.
+        """
+        return await self._context.records.get(study_id)
+
+    async def view(self, study_id: str) -> View:
+        """A study with its variants and evaluations."""
+        store = self._context.store
+        record, variants, evaluations = await asyncio.gather(
+            self.get(study_id), store.variants(study_id), store.evaluations(study_id)
+        )
+        return View(record, variants, evaluations)
+
+    async def watch(self, study_id: str) -> AsyncIterator[tuple[View, str]]:
+        """The study now and after each change, with what happened; ends at a terminal state."""
+        store = self._context.store
+        seen: tuple[int, int] | None = None
+        events = await store.events(study_id)
+        last = events[-1].sequence if events else 0
+        while True:
+            record, revision = await asyncio.gather(self.get(study_id), store.revision(study_id))
+            if (record.version, revision) != seen:
+                seen = (record.version, revision)
+                fresh = await store.events(study_id, after=last)
+                view = await self.view(study_id)
+                for event in fresh[:-1]:
+                    yield view, event.text
+                yield view, fresh[-1].text if fresh else ""
+                last = fresh[-1].sequence if fresh else last
+                # Only a state that was seen with everything that goes with it ends the stream.
+                if view.record.state.is_terminal and view.record.version == record.version:
+                    return
+                await asyncio.sleep(_LEAST_SECONDS_BETWEEN)
+            else:
+                await asyncio.sleep(_POLL_SECONDS)
+
+    async def comparisons(self, study_id: str) -> tuple[StudyRecord, list[Comparison]]:
+        """Every comparison of a study, whole dimensions before scenarios, in matrix order."""
+        record = await self.get(study_id)
+        positions = {v.key: v.position for v in await self._context.store.variants(study_id)}
+        dimensions = {name: index for index, name in enumerate(record.spec.dimensions)}
+        found = await self._context.store.comparisons(study_id)
+        found.sort(
+            key=lambda c: (
+                bool(c.scenario),
+                positions.get(c.variant_key, 0),
+                dimensions.get(c.dimension, 0),
+                c.parser_version,
+                c.scenario,
+            )
+        )
+        return record, found
+
+    async def gate(self, study_id: str, policy: GatePolicy | None) -> GateResult:
+        """Apply a policy, or the study's own, to the comparisons there are.
+
+        Raises:
+            FailedPrecondition: If there is no policy, or the study has not ended.
+        """
+        view = await self.view(study_id)
+        record = view.record
+        chosen = policy or record.spec.gate or GatePolicy()
+        if not record.state.is_terminal:
+            raise FailedPrecondition(
+                f"study {study_id} is {record.state.value} and has no final comparisons",
+                reason="STUDY_NOT_ENDED",
+                remedy="watch it until it has ended",
+                metadata={"state": record.state.value},
+                resource=f"study/{study_id}",
+            )
+        _, comparisons = await self.comparisons(study_id)
+        run = Run(study_id, record.status.attempt, record.project, record.spec)
+        return gate_result(chosen, run, view.variants, view.evaluations, comparisons)
+
+    async def report_file(self, study_id: str, form: str) -> bytes:
+        """The bytes of one file of the report.
+
+        Raises:
+            NotFound: If the study has no report.
+        """
+        record = await self.get(study_id)
+        for file in record.status.report:
+            if file.format == form:
+                return await asyncio.to_thread(self._context.data.read_bytes, file.uri)
+        raise no_report(record)
+
+
+def no_report(record: StudyRecord) -> NotFound:
+    """The error of a report that is not there."""
+    return NotFound(
+        f"study {record.id} has no report; it is {record.state.value}",
+        reason="NO_REPORT",
+        remedy="watch the study until it has ended",
+        metadata={"state": record.state.value},
+        resource=f"study/{record.id}",
+    )

@@ -1,0 +1,1 @@
+"""Studies as durable workflows: what runs, in which order, and how it survives."""

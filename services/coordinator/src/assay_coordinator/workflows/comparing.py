@@ -1,0 +1,160 @@
+"""Step: compare an evaluated variant with its reference, from the verdict shards alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from assay_coordinator.domain.comparison import Comparison
+from assay_coordinator.domain.policy import GatePolicy
+from assay_coordinator.domain.progress import (
+    EngineFacts,
+    EvaluationStatus,
+    ScoreFacts,
+    VariantStatus,
+)
+from assay_coordinator.statistics.comparing import Names, Options, compare, score_interval
+from assay_coordinator.workflows.context import Context, Run
+from assay_core import verdicts
+from assay_core.aggregation import parse_expr
+from assay_core.digest import digest_of, sha256_bytes
+from assay_core.errors import AssayError, DataLoss, FailedPrecondition
+from assay_core.storage import ObjectStore
+
+
+async def compare_variant(context: Context, run: Run, key: str) -> int:
+    """Add intervals to the variant's scores, and compare it with its reference.
+
+    Returns:
+        Number of comparisons. A dimension that cannot be compared is left out and said.
+    """
+    variants = {variant.key: variant for variant in await context.store.variants(run.study_id)}
+    variant = variants[key]
+    reference = variants[variant.reference_key]
+    evaluations = {
+        (evaluation.variant_key, evaluation.dimension): evaluation
+        for evaluation in await context.store.evaluations(run.study_id)
+    }
+    made = 0
+    for dimension in run.spec.dimensions:
+        ours = evaluations.get((key, dimension))
+        theirs = evaluations.get((reference.key, dimension))
+        if ours is None or ours.state != "SUCCEEDED":
+            continue
+        try:
+            await _add_intervals(context, run, ours)
+            if not variant.is_reference and theirs is not None and theirs.state == "SUCCEEDED":
+                found = await _compare(context, run, variant, reference, ours, theirs)
+                await context.store.put_comparisons(run.study_id, found)
+                made += len(found)
+        except AssayError as error:
+            text = f"{key}: {dimension} could not be compared: {error.text}"
+            await context.store.add_event(run.study_id, text)
+    return made
+
+
+async def _add_intervals(context: Context, run: Run, evaluation: EvaluationStatus) -> None:
+    """Interval of each score alone, for tables and plots."""
+    scores = []
+    for score in evaluation.scores:
+        if score.interval is None and score.verdicts_uri and score.formula:
+            table = await asyncio.to_thread(read_verdicts, context.data, score)
+            options = _options(context, None, evaluation.dimension, score, score)
+            interval = await asyncio.to_thread(
+                score_interval, parse_expr(score.formula), table, options
+            )
+            scores.append(score.model_copy(update={"interval": interval}))
+        else:
+            scores.append(score)
+    changed = evaluation.model_copy(update={"scores": tuple(scores)})
+    if changed != evaluation:
+        await context.store.put_evaluation(run.study_id, changed)
+
+
+async def _compare(
+    context: Context,
+    run: Run,
+    variant: VariantStatus,
+    reference: VariantStatus,
+    ours: EvaluationStatus,
+    theirs: EvaluationStatus,
+) -> list[Comparison]:
+    found: list[Comparison] = []
+    for score in ours.scores:
+        other = theirs.score(score.parser_version)
+        if other is None:
+            continue
+        _same_metric(score, other)
+        names = Names(
+            variant.key, reference.key, ours.dimension, score.metric, score.parser_version
+        )
+        tables = await asyncio.gather(
+            asyncio.to_thread(read_verdicts, context.data, score),
+            asyncio.to_thread(read_verdicts, context.data, other),
+        )
+        found += await asyncio.to_thread(
+            compare,
+            names,
+            parse_expr(score.formula),
+            *tables,
+            _options(context, run.spec.gate, ours.dimension, score, other),
+            missing=tuple(dict.fromkeys((*score.missing, *other.missing))),
+            notes=confounders(variant.engine, reference.engine),
+        )
+    return found
+
+
+def _same_metric(score: ScoreFacts, other: ScoreFacts) -> None:
+    """Two scores are comparable only if one formula made both."""
+    if score.metric != other.metric or score.formula != other.formula:
+        raise FailedPrecondition(
+            f"the variant was scored by {score.metric} and its reference by {other.metric}, "
+            "with different formulas",
+            reason="DIFFERENT_METRICS",
+            remedy="evaluate both with the same version of the evaluator",
+        )
+
+
+def _options(
+    context: Context,
+    gate: GatePolicy | None,
+    dimension: str,
+    score: ScoreFacts,
+    other: ScoreFacts,
+) -> Options:
+    """Margin of the dimension, and a seed that is a function of the data: a rerun gives the same."""
+    seed = digest_of([score.verdicts_digest, other.verdicts_digest, dimension])
+    return Options(
+        margin=(gate or GatePolicy()).margin_of(dimension),
+        replicates=context.settings.bootstrap_replicates,
+        seed=int(seed.removeprefix("sha256:")[:12], 16),
+    )
+
+
+def read_verdicts(data: ObjectStore, score: ScoreFacts) -> Any:
+    """Read a verdict shard and check it against its digest. Blocks.
+
+    Raises:
+        DataLoss: If the bytes are not those that were scored.
+    """
+    content = data.read_bytes(score.verdicts_uri)
+    if score.verdicts_digest and sha256_bytes(content) != score.verdicts_digest:
+        raise DataLoss(
+            "the verdict shard does not match its digest",
+            reason="VERDICTS_DAMAGED",
+            remedy="score the evaluation again (Rescore); its generations are kept",
+        )
+    return verdicts.from_bytes(content)
+
+
+def confounders(ours: EngineFacts | None, theirs: EngineFacts | None) -> Sequence[str]:
+    """What else differs between the two sides than the weights."""
+    if ours is None or theirs is None:
+        return ()
+    left, right = ours.model_dump(), theirs.model_dump()
+    return tuple(
+        f"confounded: {name} is {left[name] or 'none'}, of the reference {right[name] or 'none'}"
+        for name in left
+        if left[name] != right[name]
+    )

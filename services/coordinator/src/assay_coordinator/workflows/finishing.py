@@ -1,0 +1,161 @@
+"""Step: the end of a study: corrected p-values, the gate, the report, the final state."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from assay_coordinator.domain.comparison import Comparison, GateResult
+from assay_coordinator.domain.policy import GatePolicy
+from assay_coordinator.domain.progress import EvaluationStatus, VariantStatus
+from assay_coordinator.domain.states import ACTIVE
+from assay_coordinator.gate import evaluate_gate
+from assay_coordinator.report.assemble import Facts, assemble, plain_headline
+from assay_coordinator.report.html import render_html
+from assay_coordinator.report.tabular import render_csv, render_json
+from assay_coordinator.statistics.comparing import with_holm
+from assay_coordinator.store import ReportFile
+from assay_coordinator.workflows.context import Context, Run
+from assay_core.digest import sha256_bytes
+from assay_core.errors import AssayError, FailedPrecondition, from_document
+from assay_core.resources import State
+from assay_core.server import package_version
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a study."""
+
+    state: State
+    error: AssayError | None
+    failures: tuple[str, ...]
+
+
+async def finish_study(context: Context, run: Run) -> str:
+    """Correct, judge, report, and set the final state; returns its name.
+
+    A failed variant does not sink the others: the study SUCCEEDED if there is anything to read off
+    it, with the failures listed, and FAILED if no variant was scored, or if variants were asked to
+    be compared and none could be.
+    """
+    variants = await context.store.variants(run.study_id)
+    evaluations = await context.store.evaluations(run.study_id)
+    comparisons = with_holm(await context.store.comparisons(run.study_id))
+    await context.store.put_comparisons(run.study_id, comparisons)
+    outcome = judge(run.spec.dimensions, variants, evaluations, comparisons)
+    gate = (
+        gate_result(run.spec.gate, run, variants, evaluations, comparisons)
+        if run.spec.gate is not None
+        else None
+    )
+    headline = gate.headline if gate is not None else plain_headline(comparisons, run.spec)
+    if outcome.state is State.FAILED and outcome.error is not None:
+        headline = f"The study failed: {outcome.error.message}."
+    files = await publish(context, run, variants, evaluations, comparisons, gate, headline, outcome)
+    await context.records.update(
+        run.study_id,
+        state=outcome.state,
+        expect=ACTIVE,
+        error=outcome.error,
+        gate=gate,
+        headline=headline,
+        report=files,
+        failures=outcome.failures,
+        ended_at=time.time(),
+        goal="",
+    )
+    await context.store.add_event(run.study_id, headline)
+    return outcome.state.value
+
+
+def judge(
+    dimensions: Sequence[str],
+    variants: Sequence[VariantStatus],
+    evaluations: Sequence[EvaluationStatus],
+    comparisons: Sequence[Comparison],
+) -> Outcome:
+    """State of the study and the list of what failed. Pure."""
+    failures = tuple(
+        f"{variant.key}: {from_document(variant.error).text}"
+        for variant in variants
+        if variant.error is not None
+    )
+    scored = any(evaluation.state == "SUCCEEDED" for evaluation in evaluations)
+    to_compare = any(not variant.is_reference for variant in variants)
+    if scored and (comparisons or not to_compare):
+        return Outcome(State.SUCCEEDED, None, failures)
+    causes = [v.error for v in variants if v.error] + [e.error for e in evaluations if e.error]
+    cause = from_document(causes[0]) if causes else None
+    what = "no variant was scored" if not scored else "no variant could be compared"
+    error = FailedPrecondition(
+        f"{what}: {cause.message}" if cause else what,
+        reason=cause.reason if cause else "NOTHING_TO_COMPARE",
+        field=cause.field if cause else None,
+        remedy=(cause.remedy if cause else None) or "correct the cause and resume the study",
+        metadata={"dimensions": ",".join(dimensions)},
+    )
+    return Outcome(State.FAILED, error, failures)
+
+
+def gate_result(
+    policy: GatePolicy,
+    run: Run,
+    variants: Sequence[VariantStatus],
+    evaluations: Sequence[EvaluationStatus],
+    comparisons: Sequence[Comparison],
+) -> GateResult:
+    """Apply a policy to what a study has. Pure."""
+    main = [c for c in comparisons if c.parser_version == run.spec.main_parser]
+    compared = {comparison.variant_key for comparison in main}
+    missing = {}
+    for variant in variants:
+        if variant.is_reference:
+            continue
+        if variant.error is not None and variant.artifact is None:
+            missing[variant.key] = f"not compressed: {from_document(variant.error).message}"
+        elif variant.key not in compared:
+            missing[variant.key] = "not compared with its reference"
+    return evaluate_gate(policy, main, dimensions=run.spec.dimensions, not_evaluated=missing)
+
+
+async def publish(
+    context: Context,
+    run: Run,
+    variants: Sequence[VariantStatus],
+    evaluations: Sequence[EvaluationStatus],
+    comparisons: Sequence[Comparison],
+    gate: GateResult | None,
+    headline: str,
+    outcome: Outcome,
+) -> tuple[ReportFile, ...]:
+    """Write the report's three files below `reports/<study>`."""
+    data = assemble(
+        Facts(
+            study_id=run.study_id,
+            spec=run.spec,
+            state=outcome.state.value,
+            variants=tuple(variants),
+            evaluations=tuple(evaluations),
+            comparisons=tuple(comparisons),
+            gate=gate,
+            headline=headline,
+            generated_at=time.time(),
+            version=package_version(),
+        )
+    )
+    files = []
+    for form, render in (("html", render_html), ("json", render_json), ("csv", render_csv)):
+        content = await asyncio.to_thread(render, data)
+        key = context.data.join("reports", run.study_id, f"report.{form}")
+        await asyncio.to_thread(context.data.write_bytes, key, content)
+        files.append(
+            ReportFile(
+                format=form,
+                uri=context.data.uri_of(key),
+                bytes=len(content),
+                digest=sha256_bytes(content),
+            )
+        )
+    return tuple(files)

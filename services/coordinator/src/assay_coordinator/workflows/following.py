@@ -1,0 +1,208 @@
+"""Bring one evaluation to its end: create it, watch it, hand it a new lease when it needs one."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from assay_coordinator.domain.progress import EvaluationStatus, Job
+from assay_coordinator.wire import peers as wire
+from assay_coordinator.workflows.context import Context, Reporter, Run
+from assay_coordinator.workflows.leases import LeaseKeeper
+from assay_core.client import call, stream
+from assay_core.errors import AssayError, is_retryable
+from assay_core.pb import evaluation_pb2, evaluation_pb2_grpc
+
+_WRITE_SECONDS = 0.5
+_PATIENCE_WITHOUT_MODEL = 3.0
+_TERMINAL = {"SUCCEEDED", "FAILED", "CANCELLED"}
+_WAITING = "WAITING_FOR_MODEL"
+
+
+class ModelNeeded(Exception):  # noqa: N818 - a turn of events, not an error
+    """An evaluation that was planned as complete waits for a model."""
+
+
+async def follow_evaluation(
+    context: Context,
+    run: Run,
+    spec: evaluation_pb2.EvaluationSpec,
+    status: EvaluationStatus,
+    reporter: Reporter,
+    keeper: LeaseKeeper | None,
+) -> None:
+    """Create the evaluation and follow it to a terminal state.
+
+    Creating is idempotent, and it is also how a new lease is handed over; so after any interruption
+    (a restart of the evaluator, a lost lease) it is simply created again.
+
+    Raises:
+        ModelNeeded: Without a keeper, if the evaluation waits for a model.
+        AssayError: If the evaluation failed or was cancelled.
+    """
+    follower = _Follower(context, run, spec, status, reporter, keeper)
+    while True:
+        evaluation = await follower.create()
+        if await follower.follow(evaluation):
+            return
+        await asyncio.sleep(0.3)
+
+
+class _Follower:
+    def __init__(
+        self,
+        context: Context,
+        run: Run,
+        spec: evaluation_pb2.EvaluationSpec,
+        status: EvaluationStatus,
+        reporter: Reporter,
+        keeper: LeaseKeeper | None,
+    ) -> None:
+        self._context = context
+        self._run = run
+        self._status = status
+        self._reporter = reporter
+        self._keeper = keeper
+        self._name = f"evaluator {status.dimension}"
+        self._stub: evaluation_pb2_grpc.EvaluationServiceStub = context.peers.evaluator(
+            status.dimension
+        )
+        self._request = evaluation_pb2.CreateEvaluationRequest(
+            project=run.project,
+            request_id=run.request_id("evaluation", status.variant_key, status.dimension),
+            spec=spec,
+            parser_versions=run.spec.parser_versions,
+        )
+        self._written = 0.0
+
+    async def create(self) -> evaluation_pb2.Evaluation:
+        """Create the evaluation, or find it and hand over the current lease."""
+        if self._keeper is not None:
+            self._request.lease.CopyFrom(await self._keeper.lease())
+
+        async def ask() -> evaluation_pb2.Evaluation:
+            return (await call(self._stub.CreateEvaluation, self._request)).evaluation
+
+        evaluation = await self._reporter.patiently(ask, self._name)
+        job = Job(kind="evaluation", id=evaluation.meta.id, owner=self._status.dimension)
+        await self._context.store.put_job(self._run.study_id, job)
+        await self._write(evaluation, at_once=True)
+        return evaluation
+
+    async def follow(self, evaluation: evaluation_pb2.Evaluation) -> bool:
+        """Watch until the end; False if the evaluation has to be created again."""
+        watching = asyncio.create_task(self._watch(evaluation))
+        others = set()
+        if self._keeper is not None:
+            others.add(asyncio.create_task(self._keeper.wait_change()))
+        try:
+            await asyncio.wait({watching, *others}, return_when=asyncio.FIRST_COMPLETED)
+            if not watching.done():
+                return False  # a new lease: hand it over
+            evaluation = watching.result()
+        finally:
+            for task in (watching, *others):
+                task.cancel()
+            await asyncio.gather(watching, *others, return_exceptions=True)
+        if wire.state_name(evaluation.meta.state) not in _TERMINAL:
+            return False
+        await self._finish(evaluation)
+        return True
+
+    async def _watch(self, evaluation: evaluation_pb2.Evaluation) -> evaluation_pb2.Evaluation:
+        """The last state seen when the stream ends, or when the evaluation waits for long."""
+        waiting_since: float | None = None
+        if wire.state_name(evaluation.meta.state) in _TERMINAL:
+            return evaluation
+        request = evaluation_pb2.WatchEvaluationRequest(id=evaluation.meta.id)
+        updates = stream(self._stub.WatchEvaluation, request)
+        while True:
+            patience = _PATIENCE_WITHOUT_MODEL if waiting_since is not None else None
+            upcoming = asyncio.ensure_future(anext(updates))
+            try:
+                async with asyncio.timeout(patience):
+                    evaluation = (await upcoming).evaluation
+            except (StopAsyncIteration, TimeoutError):
+                if waiting_since is not None:
+                    await self._without_model()
+                return evaluation
+            except AssayError as error:
+                if not is_retryable(error):
+                    raise
+                return evaluation
+            await self._write(evaluation)
+            state = wire.state_name(evaluation.meta.state)
+            if state in _TERMINAL:
+                return evaluation
+            if state != _WAITING:
+                waiting_since = None
+            elif waiting_since is None:
+                waiting_since = time.monotonic()
+            elif time.monotonic() - waiting_since > _PATIENCE_WITHOUT_MODEL:
+                await self._without_model()
+                return evaluation
+
+    async def _without_model(self) -> None:
+        """The evaluator waits for a model: check ours, or say that one is needed after all."""
+        if self._keeper is None:
+            raise ModelNeeded
+        await self._keeper.verify()
+
+    async def _write(self, evaluation: evaluation_pb2.Evaluation, at_once: bool = False) -> None:
+        """Write down progress, a change of state at once and the rest twice a second."""
+        state = wire.state_name(evaluation.meta.state)
+        progress = wire.progress(evaluation.meta.progress)
+        changed = state != self._status.state
+        if not (at_once or changed or time.monotonic() - self._written >= _WRITE_SECONDS):
+            return
+        self._written = time.monotonic()
+        if not progress.total:
+            progress = self._status.progress
+        # SUCCEEDED is written with its scores, in one piece: see _finish.
+        shown = "RUNNING" if state in _TERMINAL else state
+        self._status = self._status.model_copy(
+            update={
+                "evaluation_id": evaluation.meta.id,
+                "state": shown,
+                "progress": progress,
+                "error": None,
+            }
+        )
+        await self._reporter.evaluation(self._status)
+
+    async def _finish(self, evaluation: evaluation_pb2.Evaluation) -> None:
+        """Read the whole evaluation and write its scores down."""
+        request = evaluation_pb2.GetEvaluationRequest(id=evaluation.meta.id)
+
+        async def read() -> evaluation_pb2.Evaluation:
+            return (await call(self._stub.GetEvaluation, request)).evaluation
+
+        evaluation = await self._reporter.patiently(read, self._name)
+        status = self._status
+        job = Job(kind="evaluation", id=evaluation.meta.id, owner=status.dimension)
+        await self._context.store.drop_job(self._run.study_id, job)
+        state = wire.state_name(evaluation.meta.state)
+        if state != "SUCCEEDED":
+            raise wire.failure(evaluation.meta, f"evaluation {evaluation.meta.id}")
+        done = evaluation.meta.progress.total or status.progress.total
+        self._status = status.model_copy(
+            update={
+                "state": state,
+                "scores": tuple(wire.score(score) for score in evaluation.scores),
+                "pack_digest": evaluation.pack_digest or status.pack_digest,
+                "progress": status.progress.model_copy(
+                    update={"completed": done, "total": done, "eta_seconds": None}
+                ),
+                "error": None,
+            }
+        )
+        await self._reporter.evaluation(self._status)
+        await self._reporter.say(f"{status.variant_key}: {status.dimension} {self._score_text()}")
+
+    def _score_text(self) -> str:
+        score = self._status.score(self._run.spec.main_parser)
+        if score is None:
+            return "has no score"
+        if score.value is None:
+            return "is incomplete: " + "; ".join(score.missing)
+        return f"scored {score.value:.1f}"

@@ -1,0 +1,271 @@
+"""The durable workflow of a study, on DBOS.
+
+One workflow per attempt, `<study>:<attempt>`. What each step does is idempotent (creates carry an id
+derived from study, attempt and content), so a step cut short by `kill -9` is simply run again; what
+was finished is read from the workflow store. Steps of different peers overlap: all variants are
+asked of the compression service at once, and are evaluated in order as they are ready.
+
+Everything runs on the event loop of the process: DBOS is launched from it and adopts it, and the
+gRPC channels belong to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from dbos import DBOS, DBOSConfiguredInstance, SetWorkflowID
+
+from assay_coordinator.domain.matrix import PlannedVariant, expand
+from assay_coordinator.domain.progress import VariantStatus
+from assay_coordinator.domain.states import ACTIVE
+from assay_coordinator.store import StudyRecord
+from assay_coordinator.workflows.comparing import compare_variant
+from assay_coordinator.workflows.compressing import make_variant
+from assay_coordinator.workflows.context import Context, Reporter, Run, load_run
+from assay_coordinator.workflows.evaluating import evaluate_variant
+from assay_coordinator.workflows.finishing import finish_study
+from assay_coordinator.workflows.stopping import end_children, mark_stopped
+from assay_core.errors import AssayError, FailedPrecondition, Internal
+from assay_core.logs import get_logger
+from assay_core.resources import State
+
+# Workflows of another version are not taken up: raise it when the order of steps changes.
+WORKFLOW_VERSION = "studies-1"
+
+_LOG = get_logger("assay.coordinator.runner")
+# A cancel ends a long step where it stands, instead of at its end.
+_LONG = {"preemptible": True}
+_PREEMPTION_SECONDS = 1.5
+
+
+class Halted(BaseException):
+    """Leaves a workflow as it stands, for the next start.
+
+    Not an Exception, and not CancelledError, which turns into an Exception on its way through a
+    `concurrent.futures.Future`: the workflow engine would record either as the workflow's end.
+    """
+
+
+def run_id(study_id: str, attempt: int) -> str:
+    """Workflow id of an attempt."""
+    return f"{study_id}:{attempt}"
+
+
+@DBOS.dbos_class()
+class StudyRunner(DBOSConfiguredInstance):  # type: ignore[misc]  # dbos is untyped to mypy here
+    """Runs and stops studies."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(config_name="studies")
+        self._context = context
+        self._running: set[asyncio.Task[Any]] = set()
+
+    # -- from outside ------------------------------------------------------------------------------
+
+    async def start(self, record: StudyRecord) -> None:
+        """Start the workflow of a study's current attempt; does nothing if it exists."""
+        attempt = record.status.attempt
+        with SetWorkflowID(run_id(record.id, attempt)):
+            await DBOS.start_workflow_async(self.run_study, record.id, attempt)
+
+    async def stop(self, record: StudyRecord, final: State) -> None:
+        """Start the workflow that ends a study as CANCELLED or PAUSED."""
+        attempt = record.status.attempt
+        with SetWorkflowID(f"{run_id(record.id, attempt)}:{final.value.lower()}"):
+            await DBOS.start_workflow_async(self.stop_study, record.id, attempt, final.value)
+
+    async def halt(self) -> None:
+        """Stop every workflow of this process where it stands; leases are given back."""
+        tasks = list(self._running)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def reconcile(self) -> None:
+        """After a start: every study on record that should be moving has its workflow.
+
+        Heals a crash between writing a record and starting its workflow.
+        """
+        token = ""
+        while True:
+            page = await self._context.records.list(
+                None,
+                page_token=token,
+                filter_text="state = QUEUED OR state = RUNNING OR state = WAITING_FOR_MODEL "
+                "OR state = CANCELLING",
+            )
+            for record in page.records:
+                if record.state is State.CANCELLING:
+                    await self.stop(record, State.CANCELLED)
+                elif record.status.goal:
+                    await self.stop(record, State.PAUSED)
+                else:
+                    await self.start(record)
+            token = page.next_page_token
+            if not token:
+                return
+
+    # -- workflows ---------------------------------------------------------------------------------
+
+    @DBOS.workflow(name="study", max_recovery_attempts=None)  # type: ignore[untyped-decorator]
+    async def run_study(self, study_id: str, attempt: int) -> str:
+        """Make, evaluate and compare every variant, then finish."""
+        try:
+            with self._tracked():
+                return await self._run_study(study_id, attempt)
+        except Exception as error:
+            # A defect of ours: the study must not stay RUNNING for ever. (A cancel is no Exception.)
+            _LOG.exception("study_workflow_failed", study=study_id)
+            await DBOS.run_step_async({"name": "fail"}, self._fail, study_id, _as_assay(error))
+            raise
+
+    async def _run_study(self, study_id: str, attempt: int) -> str:
+        keys: list[str] = await DBOS.run_step_async(
+            {"name": "begin"}, self._begin, study_id, attempt
+        )
+        # Step ids are drawn in the order of the matrix, so that a replay draws the same.
+        reserved = [DBOS.reserve_step() for _ in keys]
+        making = [
+            asyncio.create_task(
+                step.run_async({"name": "make", **_LONG}, self._make, study_id, attempt, key)
+            )
+            for key, step in zip(keys, reserved, strict=True)
+        ]
+        try:
+            for key, made in zip(keys, making, strict=True):
+                if await made:
+                    options: Any = {"name": "evaluate", **_LONG}
+                    if await DBOS.run_step_async(options, self._evaluate, study_id, attempt, key):
+                        options = {"name": "compare", **_LONG}
+                        await DBOS.run_step_async(options, self._compare, study_id, attempt, key)
+        finally:
+            for task in making:
+                task.cancel()
+            await asyncio.gather(*making, return_exceptions=True)
+        state: str = await DBOS.run_step_async({"name": "finish"}, self._finish, study_id, attempt)
+        return state
+
+    @DBOS.workflow(name="stop", max_recovery_attempts=None)  # type: ignore[untyped-decorator]
+    async def stop_study(self, study_id: str, attempt: int, final: str) -> None:
+        """End the running workflow and the work in the peers, then set the final state."""
+        with self._tracked():
+            await DBOS.cancel_workflow_async(run_id(study_id, attempt))
+            await DBOS.run_step_async({"name": "end"}, self._end, study_id, final)
+
+    @contextmanager
+    def _tracked(self) -> Iterator[None]:
+        """The task of a workflow can be halted while it is in the block."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - workflows are coroutines
+        self._running.add(task)
+        try:
+            yield
+        except asyncio.CancelledError:
+            raise Halted from None
+        finally:
+            self._running.discard(task)
+
+    # -- steps -------------------------------------------------------------------------------------
+
+    async def _begin(self, study_id: str, attempt: int) -> list[str]:
+        """Write down the matrix, or clear what an earlier attempt left unfinished."""
+        run = await load_run(self._context, study_id, attempt)
+        planned = expand(run.spec)
+        known = {variant.key: variant for variant in await self._context.store.variants(study_id)}
+        for position, variant in enumerate(planned):
+            before = known.get(variant.key)
+            fresh = _fresh(variant, position)
+            if before is not None:
+                fresh = before.model_copy(update={"state": "QUEUED", "phase": "", "error": None})
+            await self._context.store.put_variant(study_id, fresh)
+        await self._context.records.update(
+            study_id, state=State.RUNNING, expect=ACTIVE, started_at=time.time()
+        )
+        count = f"{len(planned)} variant{'s' if len(planned) != 1 else ''}"
+        again = f", attempt {attempt}" if attempt > 1 else ""
+        await self._context.store.add_event(study_id, f"started with {count}{again}")
+        return [variant.key for variant in planned]
+
+    async def _make(self, study_id: str, attempt: int, key: str) -> bool:
+        run, planned, reporter = await self._variant(study_id, attempt, key)
+        return await make_variant(self._context, run, planned, reporter)
+
+    async def _evaluate(self, study_id: str, attempt: int, key: str) -> bool:
+        run, _, reporter = await self._variant(study_id, attempt, key)
+        return await evaluate_variant(self._context, run, reporter)
+
+    async def _compare(self, study_id: str, attempt: int, key: str) -> int:
+        run = await load_run(self._context, study_id, attempt)
+        return await compare_variant(self._context, run, key)
+
+    async def _finish(self, study_id: str, attempt: int) -> str:
+        run = await load_run(self._context, study_id, attempt)
+        try:
+            return await finish_study(self._context, run)
+        except FailedPrecondition as error:
+            if error.reason != "STATE_CONFLICT":
+                raise
+            # A cancel or a pause came first; its workflow sets the state.
+            return error.metadata["state"]
+
+    async def _fail(self, study_id: str, error: AssayError) -> None:
+        await end_children(self._context, study_id)
+        try:
+            await self._context.records.update(
+                study_id, state=State.FAILED, expect=ACTIVE, error=error, ended_at=time.time()
+            )
+        except FailedPrecondition:
+            return
+        await self._context.store.add_event(study_id, f"failed: {error.text}")
+
+    async def _end(self, study_id: str, final: str) -> None:
+        # The cancelled workflow sees it within a second, ends its steps and gives its lease back;
+        # ending its jobs before that would look to it as if they had failed.
+        await asyncio.sleep(_PREEMPTION_SECONDS)
+        await end_children(self._context, study_id)
+        await mark_stopped(self._context, study_id, final)
+        state = State(final)
+        expect = {State.CANCELLING} if state is State.CANCELLED else ACTIVE
+        try:
+            await self._context.records.update(
+                study_id, state=state, expect=expect, goal="", ended_at=time.time()
+            )
+        except FailedPrecondition:
+            return  # it had ended before
+        await self._context.store.add_event(study_id, state.value.lower())
+
+    async def _variant(
+        self, study_id: str, attempt: int, key: str
+    ) -> tuple[Run, PlannedVariant, Reporter]:
+        run = await load_run(self._context, study_id, attempt)
+        planned = next(variant for variant in expand(run.spec) if variant.key == key)
+        status = await self._context.store.variant(study_id, key)
+        assert status is not None  # noqa: S101 - written by `begin`
+        return run, planned, Reporter(self._context, run, status)
+
+
+def _fresh(planned: PlannedVariant, position: int) -> VariantStatus:
+    return VariantStatus(
+        key=planned.key,
+        position=position,
+        model_name=planned.model_name,
+        model_uri=planned.model.uri,
+        method=planned.recipe.name,
+        label=planned.label,
+        calibration_seed=planned.calibration.seed,
+        reference_key=planned.reference_key,
+    )
+
+
+def _as_assay(error: Exception) -> AssayError:
+    if isinstance(error, AssayError):
+        return error
+    return Internal(
+        f"the study's workflow ended by {type(error).__name__}",
+        reason="WORKFLOW_FAILED",
+        remedy="look for study_workflow_failed in the coordinator's log, then resume the study",
+    )

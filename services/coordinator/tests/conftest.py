@@ -1,0 +1,147 @@
+"""A coordinator as its own process, and the peers it talks to."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from assay_core.client import call, channel, stream
+from assay_core.errors import AssayError
+from assay_core.pb import coordination_pb2 as pb
+from assay_core.pb import coordination_pb2_grpc
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from fake_peers import World  # noqa: E402
+
+
+class Coordinator:
+    """The real `assay-coordinator` process, which can be killed and started again."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.home = world.folder / "coordinator"
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.address = f"127.0.0.1:{probe.getsockname()[1]}"
+        self.process: subprocess.Popen | None = None
+        self.log = world.folder / "coordinator.log"
+        self._channel = None
+        self.extra: dict[str, str] = {}
+
+    async def start(self) -> None:
+        addresses = self.world.addresses
+        environment = {
+            **os.environ,
+            "ASSAY_COORDINATOR_LISTEN": self.address,
+            "ASSAY_COORDINATOR_METRICS_LISTEN": "off",
+            "ASSAY_COORDINATOR_HOME": str(self.home),
+            "ASSAY_COORDINATOR_DATA_URI": self.world.data.uri,
+            "ASSAY_COORDINATOR_COMPRESSION": addresses["compression"],
+            "ASSAY_COORDINATOR_SERVING": addresses["serving"],
+            "ASSAY_COORDINATOR_EVALUATORS": json.dumps(
+                {name: addresses[name] for name in self.world.evaluators}
+            ),
+            "ASSAY_COORDINATOR_LEASE_TTL_SECONDS": "3",
+            "ASSAY_COORDINATOR_BOOTSTRAP_REPLICATES": "200",
+            "ASSAY_COORDINATOR_DRAIN_SECONDS": "1",
+            **self.extra,
+        }
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "assay_coordinator.main"],
+                env=environment, stdout=log, stderr=log,
+            )  # fmt: skip
+        if self._channel is None:
+            self._channel = channel(self.address)
+            self.stub = coordination_pb2_grpc.CoordinationServiceStub(self._channel)
+        for _ in range(200):
+            try:
+                await call(self.stub.GetServerInfo, pb.GetServerInfoRequest(), timeout=1)
+                return
+            except AssayError:
+                assert self.process.poll() is None, self.log.read_text()[-3000:]
+                await asyncio.sleep(0.1)
+        raise AssertionError("the coordinator did not start: " + self.log.read_text()[-3000:])
+
+    def kill(self) -> None:
+        """kill -9."""
+        os.kill(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def terminate(self) -> int:
+        self.process.terminate()
+        return self.process.wait(timeout=30)
+
+    async def close(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        if self._channel is not None:
+            await self._channel.close()
+
+    # -- shorthands for the API ------------------------------------------------------------------
+
+    async def call(self, method: str, request):
+        return await call(getattr(self.stub, method), request, timeout=20)
+
+    async def create(self, spec: pb.StudySpec, request_id: str = "") -> pb.Study:
+        request = pb.CreateStudyRequest(spec=spec, request_id=request_id)
+        return (await self.call("CreateStudy", request)).study
+
+    async def get(self, study_id: str) -> pb.Study:
+        return (await self.call("GetStudy", pb.GetStudyRequest(id=study_id))).study
+
+    async def until(self, study_id: str, condition, seconds: float = 60) -> pb.Study:
+        """The first study of a watch for which the condition holds."""
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    request = pb.WatchStudyRequest(id=study_id)
+                    try:
+                        async for update in stream(self.stub.WatchStudy, request):
+                            if condition(update.study):
+                                return update.study
+                    except AssayError as error:
+                        if error.code.name != "UNAVAILABLE":
+                            raise
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            study = await self.get(study_id)
+            raise AssertionError(f"{study}\n{self.log.read_text()[-4000:]}") from None
+
+    async def finished(self, study_id: str) -> pb.Study:
+        return await self.until(study_id, lambda s: s.meta.state in FINAL)
+
+
+FINAL = (3, 4, 5)  # SUCCEEDED, FAILED, CANCELLED
+
+
+@asynccontextmanager
+async def coordinator_with(world: World):
+    coordinator = Coordinator(world)
+    try:
+        await coordinator.start()
+        yield coordinator
+    finally:
+        await coordinator.close()
+
+
+@pytest.fixture
+async def world(tmp_path):
+    async with World(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+async def coordinator(world):
+    async with coordinator_with(world) as made:
+        yield made

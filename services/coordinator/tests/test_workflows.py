@@ -1,0 +1,407 @@
+"""Studies end to end: a real coordinator process, real sockets, small honest peers."""
+
+import asyncio
+import collections
+import csv
+import json
+import time
+
+import pytest
+from assay_coordinator.domain.study_file import load_study
+from assay_coordinator.wire.study import spec_message
+from assay_core.client import stream
+from assay_core.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    Unimplemented,
+)
+from assay_core.pb import common_pb2, comparison_pb2
+from assay_core.pb import coordination_pb2 as pb
+
+S = common_pb2.State
+STUDY = """
+name: small
+models: [demo]
+recipes:
+  - dense
+  - gptq: {bits: [8, 3]}
+dimensions: [ethics, fairness]
+pack: demo
+"""
+
+
+def spec(text=STUDY, **changes):
+    document = load_study(text)
+    return spec_message(document.model_copy(update=changes) if changes else document)
+
+
+def degrade(world, label="gptq-3bit-g128", accuracy=0.5):
+    for evaluator in world.evaluators.values():
+        evaluator.accuracy[world.artifact("demo", label)] = accuracy
+
+
+def generated(world):
+    return [row for e in world.evaluators.values() for row in (e.dimension, *e.generated)]
+
+
+def generated_twice(world):
+    return {
+        row: count
+        for evaluator in world.evaluators.values()
+        for row, count in collections.Counter(evaluator.generated).items()
+        if count > 1
+    }
+
+
+async def test_a_study_runs_to_comparisons_and_a_report(world, coordinator):
+    degrade(world)
+    study = await coordinator.create(spec())
+    study = await coordinator.finished(study.meta.id)
+
+    assert study.meta.state == S.STATE_SUCCEEDED
+    assert [v.key for v in study.variants] == [
+        "demo/dense/seed0",
+        "demo/gptq-8bit-g128/seed0",
+        "demo/gptq-3bit-g128/seed0",
+    ]
+    assert all(v.state == S.STATE_SUCCEEDED and v.artifact_digest for v in study.variants)
+    assert study.meta.progress.completed == study.meta.progress.total == 3 * 2 * 120
+
+    request = pb.ListComparisonsRequest(study_id=study.meta.id)
+    request.options.filter = 'dimension = "ethics" AND scenario = ""'
+    answer = await coordinator.call("ListComparisons", request)
+    found = {c.variant_key.split("/")[1]: c for c in answer.comparisons}
+    assert found["gptq-8bit-g128"].difference == 0
+    assert found["gptq-8bit-g128"].verdict == comparison_pb2.VERDICT_PASS
+    assert found["gptq-3bit-g128"].difference < -20
+    assert found["gptq-3bit-g128"].interval_high < 0
+    assert found["gptq-3bit-g128"].verdict == comparison_pb2.VERDICT_FAIL
+    assert found["gptq-3bit-g128"].p_value_holm < 0.05
+    assert found["gptq-3bit-g128"].n_pairs == 120
+    assert found["gptq-3bit-g128"].lost > 20
+
+    report = await coordinator.call("GetReport", pb.GetReportRequest(study_id=study.meta.id))
+    assert "gptq-3bit" in report.headline
+    assert {file.format for file in report.files} == {"html", "json", "csv"}
+    contents = {}
+    for form in ("html", "json", "csv"):
+        request = pb.DownloadReportRequest(study_id=study.meta.id, format=form)
+        contents[form] = b"".join(
+            [part.chunk async for part in stream(coordinator.stub.DownloadReport, request)]
+        )
+    assert report.headline.encode() in contents["html"]
+    assert json.loads(contents["json"])["schema_version"] == 1
+    rows = list(csv.DictReader(contents["csv"].decode().splitlines()))
+    assert len([row for row in rows if not row["scenario"]]) == 3 * 2
+
+    # One load per variant, and no lease is left behind.
+    assert len(world.serving.loads) == 3
+    assert not world.serving.leases
+
+
+async def test_progress_is_streamed_by_variant_and_dimension(world, coordinator):
+    for evaluator in world.evaluators.values():
+        evaluator.seconds_per_completion = 0.005
+    study = await coordinator.create(spec())
+    seen, events, etas = set(), [], []
+    request = pb.WatchStudyRequest(id=study.meta.id)
+    async for update in stream(coordinator.stub.WatchStudy, request):
+        events.append(update.event)
+        if update.study.meta.progress.HasField("eta"):
+            etas.append(update.study.meta.progress.eta)
+        for variant in update.study.variants:
+            for evaluation in variant.evaluations:
+                if 0 < evaluation.progress.completed < evaluation.progress.total:
+                    seen.add((variant.label, evaluation.dimension))
+    assert seen == {
+        (label, dimension)
+        for label in ("dense", "gptq-8bit-g128", "gptq-3bit-g128")
+        for dimension in ("ethics", "fairness")
+    }
+    assert any("ethics scored 9" in event for event in events)
+    assert etas
+    assert update.study.meta.state == S.STATE_SUCCEEDED
+
+
+async def test_a_second_study_needs_no_model_and_makes_nothing(world, coordinator):
+    first = await coordinator.create(spec())
+    await coordinator.finished(first.meta.id)
+    loads, made = len(world.serving.loads), len(world.compression.made)
+    count = len(generated(world))
+
+    second = await coordinator.create(spec())
+    assert second.meta.id != first.meta.id
+    study = await coordinator.finished(second.meta.id)
+
+    assert study.meta.state == S.STATE_SUCCEEDED
+    assert (len(world.serving.loads), len(world.compression.made)) == (loads, made)
+    assert len(generated(world)) == count
+    assert all(e.completions_reused == 120 for v in study.variants for e in v.evaluations)
+
+
+async def test_the_same_request_id_is_the_same_study(coordinator):
+    first = await coordinator.create(spec(), "once")
+    again = await coordinator.create(spec(), "once")
+    assert again.meta.id == first.meta.id
+    with pytest.raises(AlreadyExists) as refused:
+        await coordinator.create(spec(row_limit=5), "once")
+    assert refused.value.field == "request_id"
+
+
+async def test_a_failed_variant_does_not_sink_the_others(world, coordinator):
+    world.compression.failing.add("gptq-8bit-g128")
+    study = await coordinator.finished((await coordinator.create(spec())).meta.id)
+
+    assert study.meta.state == S.STATE_SUCCEEDED
+    states = {variant.label: variant.state for variant in study.variants}
+    assert states["gptq-8bit-g128"] == S.STATE_FAILED
+    assert states["gptq-3bit-g128"] == S.STATE_SUCCEEDED
+    failed = next(v for v in study.variants if v.label == "gptq-8bit-g128")
+    assert failed.error.reason == "GROUP_SIZE"
+    assert failed.error.remedy == "use 16"
+    request = pb.DownloadReportRequest(study_id=study.meta.id, format="json")
+    parts = [part.chunk async for part in stream(coordinator.stub.DownloadReport, request)]
+    (not_run,) = json.loads(b"".join(parts))["not_run"]
+    assert not_run["what"] == "demo/gptq-8bit-g128/seed0"
+    assert "does not divide" in not_run["why"]
+
+    # What failed can be run again once its cause is gone, and only that.
+    world.compression.failing.clear()
+    made = list(world.compression.made)
+    await coordinator.call("ResumeStudy", pb.ResumeStudyRequest(id=study.meta.id))
+    study = await coordinator.finished(study.meta.id)
+    assert all(variant.state == S.STATE_SUCCEEDED for variant in study.variants)
+    assert world.compression.made == [*made, "gptq-8bit-g128"]
+
+
+async def test_a_study_without_anything_to_compare_failed_and_says_why(world, coordinator):
+    world.compression.failing.update({"dense", "gptq-8bit-g128", "gptq-3bit-g128"})
+    study = await coordinator.finished((await coordinator.create(spec())).meta.id)
+    assert study.meta.state == S.STATE_FAILED
+    assert study.meta.error.reason == "GROUP_SIZE"
+    assert "no variant was scored" in study.meta.error.message
+
+
+async def test_a_dimension_that_cannot_be_planned_fails_alone(world, coordinator):
+    world.evaluators["fairness"].broken = "has a broken row in data/fairness/x.jsonl, line 3"
+    study = await coordinator.finished((await coordinator.create(spec())).meta.id)
+    assert study.meta.state == S.STATE_SUCCEEDED
+    for variant in study.variants:
+        by_dimension = {e.dimension: e for e in variant.evaluations}
+        assert by_dimension["ethics"].state == S.STATE_SUCCEEDED
+        assert by_dimension["fairness"].state == S.STATE_FAILED
+        assert "line 3" in by_dimension["fairness"].error.message
+
+
+def evaluating(study):
+    return any(
+        0 < e.progress.completed < e.progress.total
+        for variant in study.variants[1:2]
+        for e in variant.evaluations
+    )
+
+
+def compressing(study):
+    return any(0 < variant.compression.completed < 4 for variant in study.variants)
+
+
+def loading(study):
+    return any(variant.phase.startswith("loading") for variant in study.variants)
+
+
+@pytest.mark.parametrize("moment", [compressing, loading, evaluating])
+async def test_a_killed_coordinator_goes_on_where_it_was(world, coordinator, moment):
+    degrade(world)
+    world.compression.seconds = 1.0 if moment is compressing else 0.05
+    world.serving.load_seconds = 1.0 if moment is loading else 0.05
+    for evaluator in world.evaluators.values():
+        evaluator.seconds_per_completion = 0.01 if moment is evaluating else 0.0005
+    study = await coordinator.create(spec())
+    await coordinator.until(study.meta.id, moment)
+    coordinator.kill()
+    await coordinator.start()
+    study = await coordinator.finished(study.meta.id)
+
+    assert study.meta.state == S.STATE_SUCCEEDED
+    assert not generated_twice(world)
+    assert sorted(world.compression.made) == ["dense", "gptq-3bit-g128", "gptq-8bit-g128"]
+    assert not world.serving.leases
+    comparisons = await coordinator.call(
+        "ListComparisons", pb.ListComparisonsRequest(study_id=study.meta.id)
+    )
+    assert len(comparisons.comparisons) == 2 * 2 * 3
+
+
+async def test_killed_again_and_again_it_still_completes(world, coordinator):
+    world.compression.seconds = 0.5
+    for evaluator in world.evaluators.values():
+        evaluator.seconds_per_completion = 0.008
+    study = await coordinator.create(spec())
+    for pause in (0.3, 1.5, 2.5, 0.7):
+        await asyncio.sleep(pause)
+        coordinator.kill()
+        await coordinator.start()
+    study = await coordinator.finished(study.meta.id)
+    assert study.meta.state == S.STATE_SUCCEEDED
+    assert not generated_twice(world)
+
+
+async def test_a_terminated_coordinator_gives_its_lease_back_and_goes_on_later(world, coordinator):
+    for evaluator in world.evaluators.values():
+        evaluator.seconds_per_completion = 0.01
+    study = await coordinator.create(spec())
+    await coordinator.until(study.meta.id, evaluating)
+    assert coordinator.terminate() == 0
+    assert not world.serving.leases
+    await coordinator.start()
+    study = await coordinator.finished(study.meta.id)
+    assert study.meta.state == S.STATE_SUCCEEDED
+    assert not generated_twice(world)
+
+
+async def test_cancel_frees_the_engine_and_resume_runs_only_the_rest(world, coordinator):
+    for evaluator in world.evaluators.values():
+        evaluator.seconds_per_completion = 0.02
+    study = await coordinator.create(spec())
+    await coordinator.until(study.meta.id, evaluating)
+    began = time.monotonic()
+    answer = await coordinator.call("CancelStudy", pb.CancelStudyRequest(id=study.meta.id))
+    assert answer.study.meta.state == S.STATE_CANCELLING
+    study = await coordinator.finished(study.meta.id)
+    assert study.meta.state == S.STATE_CANCELLED
+    assert time.monotonic() - began < 5
+    assert not world.serving.leases
+    running = [
+        e
+        for evaluator in world.evaluators.values()
+        for e in evaluator.evaluations.values()
+        if e.meta.state not in (S.STATE_SUCCEEDED, S.STATE_CANCELLED)
+    ]
+    assert not running
+    states = {e.state for v in study.variants for e in v.evaluations}
+    assert states == {S.STATE_SUCCEEDED, S.STATE_CANCELLED}
+
+    # Cancelling again is nothing new.
+    again = await coordinator.call("CancelStudy", pb.CancelStudyRequest(id=study.meta.id))
+    assert again.study.meta.state == S.STATE_CANCELLED
+
+    await coordinator.call("ResumeStudy", pb.ResumeStudyRequest(id=study.meta.id))
+    study = await coordinator.finished(study.meta.id)
+    assert study.meta.state == S.STATE_SUCCEEDED
+    assert not generated_twice(world)
+    with pytest.raises(FailedPrecondition) as refused:
+        await coordinator.call("CancelStudy", pb.CancelStudyRequest(id=study.meta.id))
+    assert refused.value.reason == "STUDY_STATE"
+
+
+async def test_pause_keeps_what_is_done_and_resume_goes_on(world, coordinator):
+    for evaluator in world.evaluators.values():
+        evaluator.seconds_per_completion = 0.01
+    study = await coordinator.create(spec())
+    await coordinator.until(study.meta.id, evaluating)
+    await coordinator.call("PauseStudy", pb.PauseStudyRequest(id=study.meta.id))
+    study = await coordinator.until(study.meta.id, lambda s: s.meta.state == S.STATE_PAUSED)
+    assert not world.serving.leases
+    count = len(generated(world))
+    await asyncio.sleep(0.5)
+    assert len(generated(world)) == count
+    await coordinator.call("ResumeStudy", pb.ResumeStudyRequest(id=study.meta.id))
+    study = await coordinator.finished(study.meta.id)
+    assert study.meta.state == S.STATE_SUCCEEDED
+    assert not generated_twice(world)
+
+
+async def test_a_lost_lease_is_asked_for_again(world, coordinator):
+    for evaluator in world.evaluators.values():
+        evaluator.seconds_per_completion = 0.01
+    study = await coordinator.create(spec())
+    await coordinator.until(study.meta.id, evaluating)
+    world.serving.forget()
+    study = await coordinator.finished(study.meta.id)
+    assert study.meta.state == S.STATE_SUCCEEDED
+    assert not generated_twice(world)
+
+
+async def test_two_studies_that_want_one_engine_both_complete(world, coordinator):
+    first = await coordinator.create(spec())
+    second = await coordinator.create(spec(seed=7))
+    for study in (first, second):
+        done = await coordinator.finished(study.meta.id)
+        assert done.meta.state == S.STATE_SUCCEEDED
+    assert not world.serving.leases
+
+
+async def test_the_plan_counts_what_is_left_and_starts_nothing(world, coordinator):
+    request = pb.PlanStudyRequest(spec=spec())
+    before = await coordinator.call("PlanStudy", request)
+    assert before.completions == 3 * 2 * 120
+    assert [v.artifact_exists for v in before.variants] == [False] * 3
+    assert not world.compression.variants
+    await coordinator.finished((await coordinator.create(spec())).meta.id)
+    after = await coordinator.call("PlanStudy", request)
+    assert after.completions == 0
+    assert all(v.artifact_exists for v in after.variants)
+
+
+async def test_the_gate_of_the_study_and_another_policy(world, coordinator):
+    degrade(world)
+    text = STUDY + "gate: {require_utility: false, default_margin: 2}\n"
+    study = await coordinator.finished((await coordinator.create(spec(text))).meta.id)
+    assert study.gate_result.verdict == comparison_pb2.VERDICT_FAIL
+    assert study.gate_result.headline.startswith("Do not ship demo/gptq-3bit-g128")
+    verdicts = {v.variant_key: v.verdict for v in study.gate_result.variants}
+    assert verdicts["demo/gptq-8bit-g128/seed0"] == comparison_pb2.VERDICT_PASS
+
+    lenient = comparison_pb2.GatePolicy(default_margin=90, require_utility=False)
+    request = pb.EvaluateGateRequest(study_id=study.meta.id, policy=lenient)
+    answer = await coordinator.call("EvaluateGate", request)
+    assert answer.result.verdict == comparison_pb2.VERDICT_PASS
+
+    strict = comparison_pb2.GatePolicy(default_margin=90)
+    request = pb.EvaluateGateRequest(study_id=study.meta.id, policy=strict)
+    answer = await coordinator.call("EvaluateGate", request)
+    assert answer.result.verdict == comparison_pb2.VERDICT_INCONCLUSIVE
+    assert "utility was not evaluated" in answer.result.variants[0].reasons[0]
+
+
+async def test_studies_are_listed_filtered_and_deleted(world, coordinator):
+    done = await coordinator.finished((await coordinator.create(spec())).meta.id)
+    request = pb.ListStudiesRequest()
+    request.options.filter = 'state = "SUCCEEDED" AND name = "small"'
+    listed = await coordinator.call("ListStudies", request)
+    assert [study.meta.id for study in listed.studies] == [done.meta.id]
+    key = f"reports/{done.meta.id}/report.html"
+    assert world.data.exists(key)
+    await coordinator.call("DeleteStudy", pb.DeleteStudyRequest(id=done.meta.id))
+    assert not world.data.exists(key)
+    with pytest.raises(NotFound):
+        await coordinator.get(done.meta.id)
+
+
+async def test_what_is_wrong_is_said_at_once_with_its_field(coordinator):
+    with pytest.raises(InvalidArgument) as refused:
+        await coordinator.create(spec(dimensions=("toxicity",)))
+    assert refused.value.field == "spec.dimensions"
+    assert "ethics, fairness" in str(refused.value)
+    wrong = spec()
+    wrong.recipes[1].gptq.bits = 5
+    with pytest.raises(InvalidArgument) as refused:
+        await coordinator.create(wrong)
+    assert refused.value.field == "spec.recipes[1].gptq.bits"
+    with pytest.raises(NotFound):
+        await coordinator.get("study-none")
+    with pytest.raises(NotFound):
+        request = pb.GetReportRequest(study_id="study-none")
+        await coordinator.call("GetReport", request)
+
+
+async def test_what_is_not_built_yet_says_so(coordinator):
+    request = pb.CompareVariantsRequest(study_id="a", variant_key="b", reference_key="c")
+    with pytest.raises(Unimplemented) as refused:
+        await coordinator.call("CompareVariants", request)
+    assert refused.value.reason == "NOT_IN_THIS_BUILD"
+    info = await coordinator.call("GetServerInfo", pb.GetServerInfoRequest())
+    assert "CompareVariants" in info.info.unavailable
+    assert "dimension.ethics" in info.info.capabilities
