@@ -7,6 +7,7 @@ generation (`gate`), and happens only when no lease is held. Everything slow run
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
@@ -117,7 +118,11 @@ class Engine:
         self.book.request(lease)
         await self._grant()
         if self._task is None:
-            self._task = asyncio.create_task(self._serve(), name=f"assay-{self.id}")
+            # A context of its own: the queue outlives the call that opened it, and its log lines
+            # would else carry that call's request id.
+            self._task = asyncio.create_task(
+                self._serve(), name=f"assay-{self.id}", context=contextvars.Context()
+            )
         self._wake.set()
 
     def changed(self) -> None:

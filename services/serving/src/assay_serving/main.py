@@ -8,16 +8,19 @@ processes.
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
+from functools import partial
 
 import grpc
 
 from assay_core.errors import AssayError
 from assay_core.pb import serving_pb2, serving_pb2_grpc
+from assay_core.resources import ResourceStore
 from assay_core.server import serve
 from assay_core.settings import load_settings
 from assay_serving.models import ModelManager
-from assay_serving.registry import ModelRegistry
+from assay_serving.registry import FIELDS, ModelRegistry
 from assay_serving.runtime import LateRuntime, RaySettings
 from assay_serving.servicer import ServingServicer
 from assay_serving.settings import ServingSettings
@@ -27,8 +30,12 @@ SERVICE = serving_pb2.DESCRIPTOR.services_by_name["ServingService"].full_name
 
 async def run(settings: ServingSettings) -> None:
     """Serve until SIGTERM or SIGINT; leaves no process behind."""
-    runtime = LateRuntime(ray_settings(settings))
-    registry = ModelRegistry()
+    loop = asyncio.get_running_loop()
+    runtime = LateRuntime(
+        ray_settings(settings),
+        on_started=partial(loop.call_soon_threadsafe, _take_signals_back),
+    )
+    registry = ModelRegistry(ResourceStore(settings.database_url, "models", fields=FIELDS))
     models = ModelManager(settings, runtime, registry)
 
     def register(server: grpc.aio.Server) -> list[str]:
@@ -38,9 +45,19 @@ async def run(settings: ServingSettings) -> None:
         return [SERVICE]
 
     try:
-        await serve(settings, "serving", register, on_drain=models.drain)
+        await serve(settings, "serving", register, on_start=registry.start, on_drain=models.drain)
     finally:
+        await registry.close()
         await asyncio.to_thread(runtime.stop)
+
+
+def _take_signals_back() -> None:
+    """Put Python's handlers back where Ray put its own; must run in the main thread.
+
+    Ray's crash handler also takes SIGTERM: it prints a stack and breaks the process's end.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.getsignal(number))
 
 
 def ray_settings(settings: ServingSettings) -> RaySettings:

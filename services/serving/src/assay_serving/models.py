@@ -11,17 +11,18 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from assay_core.digest import digest_of, hex_of
 from assay_core.errors import AlreadyExists, AssayError, FailedPrecondition, Unavailable
+from assay_core.resources import State
 from assay_serving import metrics
 from assay_serving.artifacts import Artifact, open_artifact
 from assay_serving.domain import EngineIdentity, EngineOptions, EngineSpec
 from assay_serving.engine.identity import engine_spec, identity_of
 from assay_serving.engine_host import Engine, LoadFacts
 from assay_serving.leases import Lease, LeaseState, lease_not_held
-from assay_serving.registry import Model, ModelRegistry, ModelState
+from assay_serving.registry import Model, ModelRecord, ModelRegistry
 from assay_serving.runtime import Runtime
 from assay_serving.settings import ServingSettings
 
@@ -120,7 +121,7 @@ class ModelManager:
         spec = engine_spec(artifact, options, self._settings.max_model_len)
         return Description.of(artifact, spec, identity_of(spec, self._settings.device_class))
 
-    async def load(self, request: LoadRequest) -> tuple[Model, Lease | None]:
+    async def load(self, request: LoadRequest) -> tuple[ModelRecord, Lease | None]:
         """Queue an artifact for its engine; the lease is pending until it is resident.
 
         The same request id returns the same lease while that is pending or held; after its end the
@@ -147,11 +148,11 @@ class ModelManager:
             if request.request_id:
                 self._requests[request.project, request.request_id] = (model.id, lease)
         waiting = engine.resident != artifact.digest and not engine.book.pending(artifact.digest)
-        await self._registry.put(model, again=waiting)
+        await self._registry.put(model, request.request_id, again=waiting)
         await engine.request(artifact, lease)
         return await self._registry.get(model.id), lease if ttl > 0 else None
 
-    async def unload(self, model_id: str, *, force: bool) -> Model:
+    async def unload(self, model_id: str, *, force: bool) -> ModelRecord:
         """Take a model out of its engine, or out of the queue for it. Idempotent.
 
         Waits for generations that are in flight; no new ones enter.
@@ -159,10 +160,11 @@ class ModelManager:
         Raises:
             FailedPrecondition: A lease is held on it, and `force` is not set.
         """
-        model = await self._registry.get(model_id)
+        known = await self._registry.get(model_id)
+        model = known.model
         engine = self._engines.get(model.engine_id)
-        if engine is None or (model.state.settled and not model.ready):
-            return model
+        if engine is None or (known.record.is_terminal and not known.ready):
+            return known
         held = engine.book.held(model.artifact_digest)
         if held and not force:
             raise FailedPrecondition(
@@ -194,7 +196,7 @@ class ModelManager:
 
     async def lease_project(self, lease_id: str) -> str:
         """The project of the model that a lease is on."""
-        return (await self._registry.get(self._lease(lease_id)[0].model_id)).project
+        return (await self._registry.get(self._lease(lease_id)[0].model_id)).model.project
 
     def renew(self, lease_id: str, ttl: float) -> Lease:
         """Extend a lease; `ttl` 0 means the server's default.
@@ -236,50 +238,30 @@ class ModelManager:
 
     async def loading(self, engine: Engine, digest: str, phase: str) -> None:
         """See `ModelEvents`."""
-        await self._registry.update(
-            engine.id,
-            digest,
-            lambda model: replace(
-                model, state=ModelState.RUNNING, phase=phase, ready=False, error=None
-            ),
-        )
+        await self._registry.update(engine.id, digest, State.RUNNING, phase, ready=False)
 
     async def resident(self, engine: Engine, digest: str, load: LoadFacts) -> None:
         """See `ModelEvents`."""
         await self._registry.update(
             engine.id,
             digest,
-            lambda model: replace(
-                model,
-                state=ModelState.SUCCEEDED,
-                phase="resident",
-                ready=True,
-                swapped=load.swapped,
-                load_seconds=load.seconds,
-                error=None,
-            ),
+            State.SUCCEEDED,
+            "resident",
+            ready=True,
+            swapped=load.swapped,
+            load_seconds=load.seconds,
         )
 
     async def failed(self, engine: Engine, digest: str, error: AssayError) -> None:
         """See `ModelEvents`."""
         await self._registry.update(
-            engine.id,
-            digest,
-            lambda model: replace(
-                model, state=ModelState.FAILED, phase="failed", ready=False, error=error
-            ),
+            engine.id, digest, State.FAILED, "failed", error=error, ready=False
         )
         self._wake_all()
 
     async def left(self, engine: Engine, digest: str, why: str) -> None:
         """See `ModelEvents`."""
-        await self._registry.update(
-            engine.id,
-            digest,
-            lambda model: replace(
-                model, state=ModelState.CANCELLED, phase=why, ready=False, error=None
-            ),
-        )
+        await self._registry.update(engine.id, digest, State.CANCELLED, why, ready=False)
 
     # -- Residency: how many engines run ---------------------------------------------------------
 
@@ -329,8 +311,7 @@ class ModelManager:
         return Model(
             id=f"model-{hex_of(digest_of(key))[:16]}",
             project=request.project,
-            request_id=request.request_id,
-            artifact_uri=request.artifact_uri,
+            artifact_uri=artifact.uri,
             artifact_digest=artifact.digest,
             engine_id=description.engine_id,
             engine=description.identity,

@@ -45,6 +45,7 @@ class RayRuntime:
 
     def ensure_started(self) -> None:
         """Start Ray and Serve, or join the configured cluster. About 10 s the first time."""
+        logging.getLogger("ray").setLevel(logging.WARNING)
         with self._lock:
             if self._started:
                 return
@@ -81,7 +82,6 @@ class RayRuntime:
         Raises:
             AssayError: A replica could not hold it; the engine is gone then.
         """
-        self.ensure_started()
         deployment: Any = serve.deployment(EngineReplica, name="engine")
         application = deployment.options(
             version=CODE_VERSION,

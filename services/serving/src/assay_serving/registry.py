@@ -1,127 +1,192 @@
-"""The models this server knows: what is, was or will be resident, for Get, List and Watch."""
+"""The models this server knows: what is, was or will be resident, for Get, List and Watch.
+
+Records are durable (`assay_core.resources`), so a list survives a restart; what they say about
+residency does not, and is taken back when the server starts.
+"""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from enum import StrEnum
-from typing import Any
+from collections.abc import AsyncGenerator
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
 
-from assay_core.errors import AssayError, NotFound
+from assay_core.digest import digest_of
+from assay_core.errors import AssayError
+from assay_core.resources import Draft, JsonField, Progress, Record, ResourceStore, State, can_move
 from assay_serving.domain import EngineIdentity
 
-
-class ModelState(StrEnum):
-    """QUEUED, RUNNING while loading, SUCCEEDED while resident, FAILED, CANCELLED once it left."""
-
-    QUEUED = "QUEUED"
-    RUNNING = "RUNNING"
-    SUCCEEDED = "SUCCEEDED"
-    FAILED = "FAILED"
-    CANCELLED = "CANCELLED"
-
-    @property
-    def settled(self) -> bool:
-        """Whether a watch ends here."""
-        return self not in (ModelState.QUEUED, ModelState.RUNNING)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
+FIELDS = {
+    "artifact_digest": JsonField("spec.artifact_digest"),
+    "artifact_uri": JsonField("spec.artifact_uri"),
+    "engine_id": JsonField("spec.engine_id"),
+    "ready": JsonField("status.ready", "boolean"),
+}
+"""What ListModels can be filtered by, besides id, state and times."""
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One artifact on one engine, for one project."""
+    """One artifact on one engine, for one project: the part of its record that never changes."""
 
     id: str
     project: str
-    request_id: str
     artifact_uri: str
     artifact_digest: str
     engine_id: str
     engine: EngineIdentity
     tokenizer_digest: str
     chat_template_digest: str
-    state: ModelState = ModelState.QUEUED
-    phase: str = "waiting for its turn"
-    ready: bool = False
-    swapped: bool = False
-    load_seconds: float = 0.0
-    error: AssayError | None = None
-    create_time: datetime = field(default_factory=_now)
-    update_time: datetime = field(default_factory=_now)
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class ModelRecord:
+    """A model and how it is doing.
+
+    State is QUEUED, RUNNING while loading, SUCCEEDED while resident, FAILED, and CANCELLED once it
+    has left its engine.
+    """
+
+    model: Model
+    record: Record
+
+    @property
+    def ready(self) -> bool:
+        """Whether a token came out of these weights since they were loaded."""
+        return bool(self.record.status.get("ready"))
+
+    @property
+    def swapped(self) -> bool:
+        """Whether the last load was an in-place swap."""
+        return bool(self.record.status.get("swapped"))
+
+    @property
+    def load_seconds(self) -> float:
+        """How long the last load or swap took."""
+        return float(self.record.status.get("load_seconds", 0.0))
+
+    @property
+    def request_id(self) -> str:
+        """Id of the last request for it."""
+        return str(self.record.status.get("request_id", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPage:
     """One page of a list."""
 
-    models: list[Model]
+    models: list[ModelRecord]
     next_page_token: str
 
 
+class ListOptions(Protocol):
+    """The fields of `assay.common.v1.ListOptions`."""
+
+    page_size: int
+    page_token: str
+    filter: str
+    order_by: str
+
+
 class ModelRegistry:
-    """Records by id; watchers see every change."""
+    """Model records in a `ResourceStore`."""
 
-    def __init__(self) -> None:
-        self._models: dict[str, Model] = {}
-        self._changed = asyncio.Condition()
+    def __init__(self, store: ResourceStore) -> None:
+        self._store = store
 
-    async def put(self, model: Model, *, again: bool) -> None:
-        """Record a model; one that is known is recorded anew only if `again`."""
-        known = self._models.get(model.id)
-        if known is None:
-            await self._store(model)
-        elif again:
-            await self._store(replace(model, create_time=known.create_time))
+    async def start(self) -> None:
+        """Take back what records of an earlier process say: its engines ended with it."""
+        for record in await self._all('ready = true OR state = "QUEUED" OR state = "RUNNING"'):
+            await self._move(record, State.CANCELLED, "server restarted", ready=False)
 
-    async def get(self, model_id: str) -> Model:
+    async def close(self) -> None:
+        """Close the store."""
+        await self._store.close()
+
+    async def put(self, model: Model, request_id: str, *, again: bool) -> None:
+        """Record that a model was asked for; one that is not waiting yet is queued if `again`."""
+        spec = asdict(model)
+        draft = Draft(
+            id=model.id,
+            project=model.project,
+            request_id="",
+            fingerprint=digest_of(spec),
+            spec=spec,
+            status={"request_id": request_id},
+        )
+        record, created = await self._store.create(draft)
+        if not created and again:
+            await self._move(
+                record, State.QUEUED, "waiting for its turn", ready=False, request_id=request_id
+            )
+
+    async def get(self, model_id: str) -> ModelRecord:
         """One model.
 
         Raises:
             NotFound: There is none.
         """
-        try:
-            return self._models[model_id]
-        except KeyError:
-            raise NotFound(
-                f"model {model_id} is not known here",
-                reason="MODEL_NOT_FOUND",
-                field="id",
-                remedy="list the models, or call LoadModel",
-                resource=f"model/{model_id}",
-            ) from None
+        return _model(await self._store.get(model_id))
 
-    async def list(self, project: str, options: Any) -> Page:
-        """One page of a project's models, newest first."""
-        mine = [model for model in self._models.values() if model.project == project]
-        mine.sort(key=lambda model: model.create_time, reverse=True)
-        return Page(mine, "")
+    async def page(self, project: str, options: ListOptions) -> ModelPage:
+        """One page of a project's models.
 
-    async def update(self, engine_id: str, digest: str, change: Callable[[Model], Model]) -> None:
-        """Change the records of an artifact on an engine, in whatever project."""
-        for model in list(self._models.values()):
-            if (model.engine_id, model.artifact_digest) == (engine_id, digest):
-                await self._store(change(model))
+        Raises:
+            InvalidArgument: An option is wrong.
+        """
+        page = await self._store.list(
+            project, options.page_size, options.page_token, options.filter, options.order_by
+        )
+        return ModelPage([_model(record) for record in page.records], page.next_page_token)
 
-    async def watch(self, model_id: str) -> AsyncGenerator[Model, None]:
+    async def watch(self, model_id: str) -> AsyncGenerator[ModelRecord, None]:
         """The model as it is, then each change, until it is resident, failed or gone."""
-        last: Model | None = None
-        while True:
-            model = await self.get(model_id)
-            if model is not last:
-                yield model
-                last = model
-            if model.state.settled:
-                return
-            async with self._changed:
-                while self._models[model_id] is last:
-                    await self._changed.wait()
+        async for record in self._store.watch(model_id):
+            yield _model(record)
 
-    async def _store(self, model: Model) -> None:
-        self._models[model.id] = replace(model, update_time=_now())
-        async with self._changed:
-            self._changed.notify_all()
+    async def update(
+        self,
+        engine_id: str,
+        digest: str,
+        state: State,
+        phase: str,
+        *,
+        error: AssayError | None = None,
+        **status: Any,
+    ) -> None:
+        """Change the records of an artifact on an engine, in whatever project."""
+        where = f'engine_id = "{engine_id}" AND artifact_digest = "{digest}"'
+        for record in await self._all(where):
+            await self._move(record, state, phase, error=error, **status)
+
+    async def _all(self, where: str) -> list[Record]:
+        found: list[Record] = []
+        token = ""
+        while True:
+            page = await self._store.list(None, 1000, token, where)
+            found += page.records
+            token = page.next_page_token
+            if not token:
+                return found
+
+    async def _move(
+        self,
+        record: Record,
+        state: State,
+        phase: str,
+        *,
+        error: AssayError | None = None,
+        **status: Any,
+    ) -> None:
+        # What is resident can fail or leave; the store knows only jobs, which end once, so it is
+        # queued again first.
+        if not can_move(record.state, state):
+            await self._store.update(record.id, state=State.QUEUED)
+        await self._store.update(
+            record.id, state=state, status=status, progress=Progress(phase=phase), error=error
+        )
+
+
+def _model(record: Record) -> ModelRecord:
+    spec = dict(record.spec)
+    engine = EngineIdentity(**spec.pop("engine"))
+    return ModelRecord(Model(engine=engine, **spec), record)

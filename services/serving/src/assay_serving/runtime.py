@@ -11,7 +11,7 @@ import importlib
 import os
 import secrets
 import threading
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -64,10 +64,16 @@ class RaySettings:
 
 
 class LateRuntime:
-    """A `Runtime` that imports and starts Ray when the first engine is deployed."""
+    """A `Runtime` that imports and starts Ray when the first engine is deployed.
 
-    def __init__(self, settings: RaySettings) -> None:
+    Args:
+        settings: How Ray is sized.
+        on_started: Called once from a worker thread, when Ray is up and before an engine is.
+    """
+
+    def __init__(self, settings: RaySettings, on_started: Callable[[], object]) -> None:
         self._settings = settings
+        self._on_started = on_started
         self._lock = threading.Lock()
         self._ray: Any = None
 
@@ -78,6 +84,8 @@ class LateRuntime:
                 _prepare_environment(self._settings)
                 module = importlib.import_module("assay_serving.ray_runtime")
                 self._ray = module.RayRuntime(self._settings)
+                self._ray.ensure_started()
+                self._on_started()
         return self._ray.deploy(engine_id, spec, path, digest)
 
     def statuses(self, handle: Any) -> list[ReplicaStatus]:
@@ -138,6 +146,9 @@ def _prepare_environment(settings: RaySettings) -> None:
     os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     if not settings.address:
+        # Despite its name this is what keeps every Ray process on 127.0.0.1: with clusters enabled,
+        # Ray replaces a loopback address by one that other machines reach.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
         token = _token_file(ray_directory(settings.home))
         os.environ.setdefault("RAY_AUTH_TOKEN_PATH", str(token))
 

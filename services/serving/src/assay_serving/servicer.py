@@ -7,9 +7,10 @@ from contextlib import aclosing
 from typing import Any
 
 from assay_core.auth import DEFAULT_PROJECT, current_principal
-from assay_core.errors import InvalidArgument, Unimplemented, to_proto
+from assay_core.errors import InvalidArgument, Unimplemented
 from assay_core.pb import common_pb2, serving_pb2_grpc
 from assay_core.pb import serving_pb2 as pb
+from assay_core.resources import meta_of
 from assay_core.server import package_version
 from assay_serving import convert
 from assay_serving.domain import Failure
@@ -17,7 +18,7 @@ from assay_serving.engine_host import not_resident
 from assay_serving.generation import Batch, GenerateStream
 from assay_serving.leases import Lease
 from assay_serving.models import LoadRequest, ModelManager
-from assay_serving.registry import Model, ModelRegistry
+from assay_serving.registry import ModelRecord, ModelRegistry
 
 CAPABILITIES = (
     "generate.completion_indices",
@@ -80,7 +81,7 @@ class ServingServicer(serving_pb2_grpc.ServingServiceServicer):
         self, request: pb.ListModelsRequest, context: Context
     ) -> pb.ListModelsResponse:
         """See serving.proto."""
-        page = await self._registry.list(request.project or DEFAULT_PROJECT, request.options)
+        page = await self._registry.page(request.project or DEFAULT_PROJECT, request.options)
         return pb.ListModelsResponse(
             models=[self._model(model) for model in page.models],
             next_page_token=page.next_page_token,
@@ -140,7 +141,7 @@ class ServingServicer(serving_pb2_grpc.ServingServiceServicer):
         self, request: pb.CountTokensRequest, context: Context
     ) -> pb.CountTokensResponse:
         """See serving.proto."""
-        model = await self._visible(request.model_id)
+        model = (await self._visible(request.model_id)).model
         engine = self._models.engine_of(model)
         if engine is None or engine.resident != model.artifact_digest:
             raise not_resident()
@@ -189,39 +190,31 @@ class ServingServicer(serving_pb2_grpc.ServingServiceServicer):
             )
         )
 
-    async def _visible(self, model_id: str) -> Model:
-        model = await self._registry.get(model_id)
-        current_principal().require_project(model.project)
-        return model
+    async def _visible(self, model_id: str) -> ModelRecord:
+        known = await self._registry.get(model_id)
+        current_principal().require_project(known.model.project)
+        return known
 
     async def _own_lease(self, lease_id: str) -> None:
         current_principal().require_project(await self._models.lease_project(lease_id))
 
-    def _model(self, model: Model) -> pb.Model:
-        message = pb.Model(
-            meta=common_pb2.ResourceMeta(
-                id=model.id,
-                project=model.project,
-                request_id=model.request_id,
-                state=common_pb2.State.Value(f"STATE_{model.state}"),
-                progress=common_pb2.Progress(phase=model.phase),
-            ),
+    def _model(self, known: ModelRecord) -> pb.Model:
+        model = known.model
+        meta = meta_of(known.record)
+        meta.request_id = known.request_id
+        return pb.Model(
+            meta=meta,
             artifact_uri=model.artifact_uri,
             artifact_digest=model.artifact_digest,
             engine_id=model.engine_id,
             engine=convert.engine_identity(model.engine),
             tokenizer_digest=model.tokenizer_digest,
             chat_template_digest=model.chat_template_digest,
-            ready=model.ready,
-            load_time=convert.duration(model.load_seconds),
-            swapped=model.swapped,
+            ready=known.ready,
+            load_time=convert.duration(known.load_seconds),
+            swapped=known.swapped,
             leases=self._models.leases_of(model),
         )
-        message.meta.create_time.FromDatetime(model.create_time)
-        message.meta.update_time.FromDatetime(model.update_time)
-        if model.error is not None:
-            message.meta.error.CopyFrom(to_proto(model.error))
-        return message
 
     def _lease(self, lease: Lease) -> pb.Lease:
         message = pb.Lease(id=lease.id, model_id=lease.model_id, artifact_digest=lease.digest)

@@ -1,0 +1,355 @@
+"""The real service with one real engine: right tokens, right weights, precise refusals."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from assay_core.client import call, stream
+from assay_core.errors import (
+    DataLoss,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+)
+from assay_core.pb import common_pb2
+from assay_core.pb import serving_pb2 as pb
+
+# Every test shares the session's gateway and engine, and so its event loop does not matter.
+pytestmark = pytest.mark.engine
+
+PROMPTS = [
+    "the quick brown fox",
+    "is water wet?",
+    "a careful assistant answers",
+    "lazy dog jumps over",
+]
+
+
+def greedy(texts: Sequence[str], *, max_tokens: int = 24) -> list[Any]:
+    sampling = pb.SamplingParameters(temperature=0.0, max_tokens=max_tokens)
+    return [
+        pb.GenerateItem(id=f"p{i}", text=text, sampling=sampling) for i, text in enumerate(texts)
+    ]
+
+
+def sampled(name: str, *, seed: int, max_tokens: int = 16, **fields: Any) -> Any:
+    sampling = pb.SamplingParameters(temperature=1.0, max_tokens=max_tokens)
+    return pb.GenerateItem(id=name, text=PROMPTS[0], sampling=sampling, seed=seed, **fields)
+
+
+def texts_of(found: dict[tuple[str, int], Any]) -> dict[tuple[str, int], str]:
+    return {key: completion.text for key, completion in found.items()}
+
+
+@pytest.fixture(scope="session")
+def reference(variants: dict[str, Path]) -> dict[str, dict[tuple[str, int], str]]:
+    """What transformers generates greedily from each checkpoint."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    answers: dict[str, dict[tuple[str, int], str]] = {}
+    for name, path in variants.items():
+        tokenizer = AutoTokenizer.from_pretrained(path)
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
+        for i, prompt in enumerate(PROMPTS):
+            ids = tokenizer(prompt, return_tensors="pt").input_ids
+            with torch.inference_mode():
+                out = model.generate(ids, do_sample=False, max_new_tokens=24)
+            text = tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)
+            answers.setdefault(name, {})[f"p{i}", 0] = text
+    return answers
+
+
+async def test_the_engine_is_described_without_loading_and_as_the_loaded_model_reports(
+    client, variants
+):
+    described = await call(
+        client.stub.DescribeEngine, pb.DescribeEngineRequest(artifact_uri=str(variants["a"]))
+    )
+    assert described.engine.family == "vllm-cpu"
+    assert described.engine.dtype == "float32"
+    assert described.engine.max_model_len == 512
+    async with client.leased(variants["a"]) as lease:
+        assert lease.model.engine == described.engine
+        assert lease.model.tokenizer_digest == described.tokenizer_digest
+        assert lease.model.chat_template_digest == described.chat_template_digest
+        assert lease.model.ready
+
+
+async def test_greedy_tokens_equal_transformers_before_and_after_swaps(client, variants, reference):
+    for name in ("a", "b", "a", "b"):
+        async with client.leased(variants[name]) as lease:
+            found = await client.generate(lease, greedy(PROMPTS))
+            assert texts_of(found) == reference[name]
+    assert lease.model.swapped
+    assert reference["a"] != reference["b"]
+
+
+async def test_missing_completions_asked_for_alone_equal_those_of_the_full_request(
+    client, variants
+):
+    async with client.leased(variants["a"]) as lease:
+        full = texts_of(await client.generate(lease, [sampled("s", seed=11, n=25)]))
+        some = texts_of(
+            await client.generate(lease, [sampled("s", seed=11, completion_indices=[3, 24])])
+        )
+        shifted = texts_of(await client.generate(lease, [sampled("s", seed=14)]))
+    assert len(full) == 25
+    assert len(set(full.values())) > 20
+    assert some == {key: full[key] for key in [("s", 3), ("s", 24)]}
+    assert shifted["s", 0] == full["s", 3]
+
+
+async def test_a_seed_gives_the_same_text_alone_and_under_load(client, variants):
+    items = [sampled(f"s{i}", seed=1000 + i, n=3) for i in range(64)]
+    async with client.leased(variants["a"]) as lease:
+        loaded = texts_of(await client.generate(lease, items, per_message=16))
+        alone = texts_of(await client.generate(lease, [items[7]]))
+    assert len(loaded) == 64 * 3
+    assert alone == {key: text for key, text in loaded.items() if key[0] == "s7"}
+
+
+async def test_no_answer_mixes_weights_while_two_holders_take_turns(client, variants, reference):
+    async def use(name: str, turns: int) -> None:
+        for _ in range(turns):
+            async with client.leased(variants[name], holder=name) as lease:
+                found = await client.generate(lease, greedy(PROMPTS))
+                assert texts_of(found) == reference[name]
+
+    await asyncio.gather(use("a", 4), use("b", 4), use("a", 4))
+
+
+async def test_chat_text_and_token_ids_are_one_prompt_in_three_forms(client, variants):
+    from transformers import AutoTokenizer
+
+    turns = [("system", "be brief"), ("user", "is water wet?")]
+    rendered = "System: be brief\n\nUser: is water wet?\n\nAssistant:"
+    ids = AutoTokenizer.from_pretrained(variants["a"])(rendered).input_ids
+    sampling = pb.SamplingParameters(temperature=0.0, max_tokens=8)
+    messages = [pb.ChatMessage(role=role, content=content) for role, content in turns]
+    items = [
+        pb.GenerateItem(id="chat", chat=pb.ChatMessages(messages=messages), sampling=sampling),
+        pb.GenerateItem(id="text", text=rendered, sampling=sampling),
+        pb.GenerateItem(id="ids", tokens=pb.TokenIds(ids=ids), sampling=sampling),
+    ]
+    async with client.leased(variants["a"]) as lease:
+        found = await client.generate(lease, items)
+        counted = await call(
+            client.stub.CountTokens,
+            pb.CountTokensRequest(model_id=lease.model.meta.id, items=items),
+        )
+    assert len({completion.text for completion in found.values()}) == 1
+    assert len({completion.prompt_digest for completion in found.values()}) == 1
+    assert list(counted.counts) == [len(ids)] * 3
+    assert all(completion.prompt_tokens == len(ids) for completion in found.values())
+
+
+async def test_logprobs_of_the_completion_and_of_the_prompt(client, variants):
+    sampling = pb.SamplingParameters(
+        temperature=0.0, max_tokens=4, logprobs=3, prompt_logprobs=True
+    )
+    item = pb.GenerateItem(id="l", text=PROMPTS[0], sampling=sampling)
+    async with client.leased(variants["a"]) as lease:
+        completion = (await client.generate(lease, [item]))["l", 0]
+    assert len(completion.logprobs) == completion.completion_tokens == 4
+    for entry in completion.logprobs:
+        assert len(entry.top) == 3
+        assert entry.top[0].token_id == entry.token_id, "greedy takes the likeliest token"
+        assert entry.logprob <= 0
+    assert len(completion.prompt_logprobs) == completion.prompt_tokens - 1
+
+
+async def test_stop_text_ends_a_completion_and_is_not_part_of_it(client, variants):
+    async with client.leased(variants["a"]) as lease:
+        whole = (await client.generate(lease, greedy(PROMPTS[:1])))["p0", 0]
+        stop = whole.text[6:8]
+        item = greedy(PROMPTS[:1])[0]
+        item.sampling.stop.append(stop)
+        cut = (await client.generate(lease, [item]))["p0", 0]
+    assert whole.finish_reason == pb.FINISH_REASON_LENGTH
+    assert cut.finish_reason == pb.FINISH_REASON_STOP
+    assert cut.text == whole.text[: whole.text.index(stop)]
+
+
+async def test_a_bad_item_fails_alone_with_its_own_error(client, variants):
+    sampling = pb.SamplingParameters(temperature=0.0, max_tokens=8)
+    items = [
+        pb.GenerateItem(id="long", tokens=pb.TokenIds(ids=[5] * 505), sampling=sampling, n=2),
+        pb.GenerateItem(id="foreign", tokens=pb.TokenIds(ids=[99999]), sampling=sampling),
+        pb.GenerateItem(id="good", text=PROMPTS[0], sampling=sampling),
+    ]
+    async with client.leased(variants["a"]) as lease:
+        found = await client.generate(lease, items)
+    assert found["good", 0].finish_reason == pb.FINISH_REASON_LENGTH
+    for index in (0, 1):
+        long = found["long", index]
+        assert long.finish_reason == pb.FINISH_REASON_OVERLENGTH
+        assert (long.error.code, long.error.reason) == ("OUT_OF_RANGE", "OVERLENGTH")
+        assert long.prompt_tokens == 505
+    foreign = found["foreign", 0]
+    assert foreign.finish_reason == pb.FINISH_REASON_ERROR
+    assert (foreign.error.code, foreign.error.field) == ("INVALID_ARGUMENT", "prompt.tokens")
+
+
+async def test_a_lease_that_ended_or_is_for_another_artifact_is_refused(client, variants):
+    lease = await client.load(variants["a"])
+    other = type(lease)(lease.id, "sha256:" + "0" * 64, lease.model)
+    with pytest.raises(FailedPrecondition) as refusal:
+        await client.generate(other, greedy(PROMPTS))
+    assert refusal.value.reason == "LEASE_FOR_ANOTHER_ARTIFACT"
+    await client.release(lease)
+    await client.release(lease)
+    with pytest.raises(FailedPrecondition) as refusal:
+        await client.generate(lease, greedy(PROMPTS))
+    assert refusal.value.reason == "LEASE_NOT_HELD"
+
+
+async def test_an_expired_lease_lets_the_next_artifact_in(client, variants):
+    lease = await client.load(variants["a"], ttl=1)
+    other = await client.load(variants["b"])
+    with pytest.raises(FailedPrecondition) as refusal:
+        await client.generate(lease, greedy(PROMPTS))
+    assert refusal.value.reason == "LEASE_NOT_HELD"
+    await client.release(other)
+
+
+async def test_one_request_id_is_one_lease(client, variants):
+    first = await client.load(variants["a"], request_id="study-1/a")
+    again = await client.load(variants["a"], request_id="study-1/a")
+    assert first.id == again.id
+    await client.release(first)
+    fresh = await client.load(variants["a"], request_id="study-1/a")
+    assert fresh.id != first.id
+    await client.release(fresh)
+
+
+async def test_a_leased_model_is_not_unloaded_unless_forced(client, variants):
+    lease = await client.load(variants["a"])
+    request = pb.UnloadModelRequest(id=lease.model.meta.id)
+    with pytest.raises(FailedPrecondition) as refusal:
+        await call(client.stub.UnloadModel, request)
+    assert refusal.value.reason == "MODEL_LEASED"
+    await client.release(lease)
+
+
+async def test_ending_a_stream_aborts_its_work_in_the_engine(client, variants):
+    item = sampled("long", seed=1, n=64, max_tokens=480)
+    async with client.leased(variants["a"]) as lease:
+        request = pb.GenerateRequest(lease_id=lease.id, artifact_digest=lease.digest, items=[item])
+
+        async def messages():
+            yield request
+            await asyncio.sleep(3600)
+
+        reading = client.stub.Generate(messages())
+        await client.until_in_flight(lambda number: number > 0)
+        reading.cancel()
+        await client.until_in_flight(lambda number: number == 0)
+        # The engine is free at once: a request of our own does not wait for 64 x 480 tokens.
+        async with asyncio.timeout(20):
+            await client.generate(lease, greedy(PROMPTS[:1]))
+
+
+async def test_a_malformed_message_is_refused_by_field(client, variants):
+    async with client.leased(variants["a"]) as lease:
+        for item, field in [
+            (sampled("x", seed=1, completion_indices=[2, 2]), "items[0].completion_indices"),
+            (pb.GenerateItem(id="x"), "items[0].prompt"),
+            (sampled("x", seed=1, n=257), "items[0].n"),
+        ]:
+            with pytest.raises(InvalidArgument) as refusal:
+                await client.generate(lease, [item])
+            assert refusal.value.field == field
+        twice = [sampled("x", seed=1), sampled("x", seed=2)]
+        with pytest.raises(InvalidArgument) as refusal:
+            await client.generate(lease, twice)
+        assert refusal.value.field == "items[1].id"
+        assert len(await client.generate(lease, greedy(PROMPTS))) == len(PROMPTS)
+
+
+async def test_a_corrupt_artifact_fails_by_file_and_the_resident_one_goes_on(
+    client, variants, reference, tmp_path
+):
+    from assay_core.manifest import build_manifest, write_manifest
+
+    damaged = tmp_path / "damaged"
+    shutil.copytree(variants["a"], damaged)
+    write_manifest(damaged, build_manifest(damaged, kind="artifact", identity={}))
+    weights = damaged / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+
+    await client.release(await client.load(variants["b"]))
+    request = pb.LoadModelRequest(artifact_uri=str(damaged))
+    answer = await call(client.stub.LoadModel, request)
+    model = await client.settled(answer.model.meta.id)
+    assert model.meta.state == common_pb2.STATE_FAILED
+    assert model.meta.error.code == "DATA_LOSS"
+    assert "model.safetensors" in model.meta.error.message
+    async with client.leased(variants["b"]) as lease:
+        assert texts_of(await client.generate(lease, greedy(PROMPTS))) == reference["b"]
+
+
+@pytest.mark.parametrize(
+    ("files", "error", "says"),
+    [
+        (None, NotFound, "artifact_uri"),
+        ({"config.json": b"{"}, DataLoss, "config.json"),
+        ({"config.json": b"{}"}, FailedPrecondition, "no weights"),
+        ({"config.json": b"{}", "pytorch_model.bin": b"x"}, FailedPrecondition, "pickle"),
+        ({"config.json": b"{}", "model.safetensors": b"x" * 64}, DataLoss, "model.safetensors"),
+    ],
+)
+async def test_what_cannot_be_loaded_is_refused_at_once(client, tmp_path, files, error, says):
+    path = tmp_path / "checkpoint"
+    if files is not None:
+        path.mkdir()
+        for name, content in files.items():
+            (path / name).write_bytes(content)
+    with pytest.raises(error) as refusal:
+        async with asyncio.timeout(2):
+            await call(client.stub.LoadModel, pb.LoadModelRequest(artifact_uri=str(path)))
+    assert says in refusal.value.message
+
+
+async def test_no_prompt_or_completion_text_is_in_any_log(gateway, client, variants):
+    secret = "zebra-7731-marmalade"
+    item = pb.GenerateItem(
+        id="s", text=secret, sampling=pb.SamplingParameters(max_tokens=4), seed=1
+    )
+    bad = pb.GenerateItem(id="s", text=secret, sampling=pb.SamplingParameters(temperature=-1))
+    async with client.leased(variants["a"]) as lease:
+        await client.generate(lease, [item])
+        with pytest.raises(InvalidArgument):
+            await client.generate(lease, [bad])
+    logs = [gateway.log, *(path for path in gateway.home.rglob("*") if path.is_file())]
+    logs += [path for path in _ray_folder(gateway.home).rglob("*") if path.is_file()]
+    assert len(logs) > 5
+    assert not [path for path in logs if secret.encode() in path.read_bytes()]
+
+
+async def test_listing_shows_what_is_resident(client, variants):
+    async with client.leased(variants["a"]) as lease:
+        listed = await call(client.stub.ListModels, pb.ListModelsRequest())
+        ready = [model for model in listed.models if model.ready]
+        assert [model.artifact_digest for model in ready] == [lease.digest]
+        assert ready[0].leases == 1
+
+
+async def _first(stub: Any, request: Any) -> Any:
+    async for answer in stream(stub, request):
+        return answer
+    raise AssertionError("the stream was empty")
+
+
+def _ray_folder(home: Path) -> Path:
+    from assay_serving.ray_paths import ray_directory
+
+    return ray_directory(home)

@@ -1,0 +1,101 @@
+"""Processes really die: the engine starts again with the next load, and nothing is left behind.
+
+These tests take the session's engine and gateway away, so they run after those of `test_engine.py`
+(files run in alphabetical order).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from assay_core.client import call
+from assay_core.errors import FailedPrecondition, Unavailable
+from assay_core.pb import serving_pb2 as pb
+
+pytestmark = pytest.mark.engine
+
+
+def item(name: str, *, n: int = 1, max_tokens: int = 8) -> pb.GenerateItem:
+    sampling = pb.SamplingParameters(temperature=1.0, max_tokens=max_tokens)
+    return pb.GenerateItem(id=name, text="the quick brown", sampling=sampling, seed=5, n=n)
+
+
+async def test_a_killed_engine_is_unavailable_with_retry_and_the_next_load_starts_it_again(
+    gateway, client, variants
+):
+    lease = await client.load(variants["a"])
+    before = await client.generate(lease, [item("x")])
+    busy = asyncio.create_task(client.generate(lease, [item("long", n=32, max_tokens=480)]))
+    await client.until_in_flight(lambda number: number > 0)
+    cores = [pid for pid, name in descendants(gateway.process.pid).items() if "EngineCore" in name]
+    assert len(cores) == 1
+    os.kill(cores[0], signal.SIGKILL)
+    with pytest.raises(Unavailable) as failure:
+        await busy
+    assert failure.value.reason == "ENGINE_DEAD"
+    assert failure.value.retry_after
+
+    with pytest.raises(FailedPrecondition) as refusal:
+        await client.generate(lease, [item("x")])
+    assert refusal.value.reason == "LEASE_NOT_HELD"
+    known = await call(client.stub.GetModel, pb.GetModelRequest(id=lease.model.meta.id))
+    assert known.model.meta.error.reason == "ENGINE_DEAD"
+    assert not known.model.ready
+
+    again = await client.load(variants["a"])
+    assert not again.model.swapped
+    after = await client.generate(again, [item("x")])
+    assert after["x", 0].text == before["x", 0].text
+
+
+async def test_an_unloaded_model_leaves_no_engine(gateway, client, variants):
+    lease = await client.load(variants["a"])
+    await client.release(lease)
+    engine = [pid for pid, name in descendants(gateway.process.pid).items() if "VLLM::" in name]
+    assert engine
+    answer = await call(
+        client.stub.UnloadModel, pb.UnloadModelRequest(id=lease.model.meta.id), timeout=60
+    )
+    assert not answer.model.ready
+    assert not [pid for pid in engine if command_of(pid)]
+
+
+async def test_sigterm_ends_every_process_and_exits_cleanly(gateway, client, variants):
+    below = descendants(gateway.process.pid)
+    assert below, "Ray is running"
+    gateway.process.terminate()
+    assert await asyncio.to_thread(gateway.process.wait, 60) == 0
+    assert not {pid: name for pid, name in below.items() if command_of(pid) == name}
+
+
+def descendants(root: int) -> dict[int, str]:
+    """Every process below `root`, with its command line."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except (OSError, IndexError):
+                continue
+            children.setdefault(parent, []).append(int(entry.name))
+    found: dict[int, str] = {}
+    todo = [root]
+    while todo:
+        for child in children.get(todo.pop(), ()):
+            if command := command_of(child):
+                found[child] = command
+            todo.append(child)
+    return found
+
+
+def command_of(pid: int) -> str:
+    """Command line of a process; empty once it is gone or a zombie."""
+    try:
+        return (Path("/proc") / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
