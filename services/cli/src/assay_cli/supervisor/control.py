@@ -127,7 +127,7 @@ def down(folder: RunFolder, grace: float) -> list[str]:
         supervisor.send_signal(signal.SIGTERM)
         # The supervisor gives each of three phases its own grace.
         deadline = time.monotonic() + 3 * grace + 10
-        while time.monotonic() < deadline and supervisor_runs(folder):
+        while time.monotonic() < deadline and find(state.supervisor) is not None:
             time.sleep(0.1)
     stop_orphans(folder)
     return names
