@@ -1,0 +1,99 @@
+{{/* Names, labels, images: what every template needs. */}}
+
+{{- define "assay.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "assay.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
+{{- else if contains (include "assay.name" .) .Release.Name -}}
+{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name (include "assay.name" .) | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Name of a component's resources: (dict "root" $ "component" "evaluator-adv_glue"). */}}
+{{- define "assay.component" -}}
+{{- printf "%s-%s" (include "assay.fullname" .root) (.component | replace "_" "-") -}}
+{{- end -}}
+
+{{/* Labels that select pods; never changed between versions. */}}
+{{- define "assay.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "assay.name" .root }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+{{- with .component }}
+app.kubernetes.io/component: {{ . | replace "_" "-" }}
+{{- end }}
+{{- end -}}
+
+{{- define "assay.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
+{{ include "assay.selectorLabels" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: assay
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+{{- with .root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* Image reference: (dict "root" $ "name" "serving"). */}}
+{{- define "assay.image" -}}
+{{- $image := .root.Values.image -}}
+{{- $parts := compact (list $image.registry $image.repository .name) -}}
+{{- printf "%s:%s" (join "/" $parts) (default .root.Chart.AppVersion $image.tag) -}}
+{{- end -}}
+
+{{/* Secret with tokens. */}}
+{{- define "assay.authSecret" -}}
+{{- default (printf "%s-auth" (include "assay.fullname" .)) .Values.auth.existingSecret -}}
+{{- end -}}
+
+{{- define "assay.dataClaim" -}}
+{{- default (printf "%s-data" (include "assay.fullname" .)) .Values.storage.pvc.existingClaim -}}
+{{- end -}}
+
+{{/* Host of a component's Service, as the other services write it. */}}
+{{- define "assay.address" -}}
+{{- printf "dns:///%s.%s.svc:7400" (include "assay.component" .) .root.Release.Namespace -}}
+{{- end -}}
+
+{{/* Deployed evaluators with their values: YAML of {dimension: values}. */}}
+{{- define "assay.evaluators" -}}
+{{- $found := dict -}}
+{{- range $dimension, $own := .Values.evaluators.dimensions -}}
+{{- $values := mergeOverwrite (deepCopy $.Values.evaluators.defaults) (default dict $own) -}}
+{{- if $values.enabled -}}{{- $_ := set $found $dimension $values -}}{{- end -}}
+{{- end -}}
+{{- toYaml $found -}}
+{{- end -}}
+
+{{/* "true" if a feature that needs CRDs is to be rendered: (dict "root" $ "mode" "auto" "api" "group/version/Kind"). */}}
+{{- define "assay.crd" -}}
+{{- if or (eq .mode "on") (and (eq .mode "auto") (.root.Capabilities.APIVersions.Has .api)) -}}true{{- end -}}
+{{- end -}}
+
+{{/* Refuse combinations that would not work, in words. */}}
+{{- define "assay.validate" -}}
+{{- $v := .Values -}}
+{{- if and (gt (int $v.coordinator.replicas) 1) (ne $v.database.type "postgres") -}}
+{{- fail "coordinator.replicas > 1 needs database.type=postgres: a SQLite file has one owner" -}}
+{{- end -}}
+{{- if and (eq $v.database.type "postgres") (not $v.database.postgres.existingSecret) (not $v.database.postgres.bundled.enabled) -}}
+{{- fail "database.type=postgres needs database.postgres.existingSecret, or database.postgres.bundled.enabled=true" -}}
+{{- end -}}
+{{- if and (eq $v.serving.ray.mode "external") (not $v.serving.ray.address) -}}
+{{- fail "serving.ray.mode=external needs serving.ray.address (HOST:PORT of the GCS)" -}}
+{{- end -}}
+{{- if and $v.ingress.enabled (not $v.ingress.host) -}}
+{{- fail "ingress.enabled=true needs ingress.host" -}}
+{{- end -}}
+{{- if and $v.ingress.enabled (eq $v.ingress.tls.certManager "on") (not $v.ingress.tls.issuerRef) -}}
+{{- fail "ingress.tls.certManager=on needs ingress.tls.issuerRef" -}}
+{{- end -}}
+{{- if not (include "assay.evaluators" . | fromYaml) -}}
+{{- fail "evaluators.dimensions: at least one evaluator must be enabled" -}}
+{{- end -}}
+{{- end -}}

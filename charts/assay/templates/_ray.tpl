@@ -1,0 +1,121 @@
+{{/* Ray outside the gateway's process: addresses, authentication, `ray start` containers. */}}
+
+{{- define "assay.rayAddress" -}}
+{{- $ray := .Values.serving.ray -}}
+{{- if eq $ray.mode "external" -}}
+{{- $ray.address -}}
+{{- else if eq $ray.mode "kuberay" -}}
+{{- printf "%s-head-svc.%s.svc:6379" (include "assay.component" (dict "root" . "component" "ray")) .Release.Namespace -}}
+{{- else -}}
+{{- printf "%s.%s.svc:6379" (include "assay.component" (dict "root" . "component" "ray-head")) .Release.Namespace -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Every member shows the same token; Ray refuses members and drivers without it. */}}
+{{- define "assay.rayEnv" -}}
+- name: RAY_AUTH_MODE
+  value: token
+- name: RAY_AUTH_TOKEN
+  valueFrom:
+    secretKeyRef:
+      name: {{ include "assay.authSecret" . }}
+      key: ray-token
+- name: RAY_USAGE_STATS_ENABLED
+  value: "0"
+- name: POD_IP
+  valueFrom:
+    fieldRef:
+      fieldPath: status.podIP
+{{- end -}}
+
+{{/* Container that makes its pod a member: (dict "root" $ "name" ... "arguments" list "resources" ... ). */}}
+{{- define "assay.rayContainer" -}}
+name: {{ .name }}
+image: {{ include "assay.image" (dict "root" .root "name" "serving") }}
+imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+command:
+  - ray
+  - start
+  {{- toYaml .arguments | nindent 2 }}
+  - --node-ip-address=$(POD_IP)
+  - --object-store-memory={{ mul (int .root.Values.serving.ray.objectStoreMib) 1048576 }}
+  - --temp-dir=/tmp/ray
+  - --disable-usage-stats
+  - --block
+env:
+  - name: HOME
+    value: /tmp
+  {{- include "assay.rayEnv" .root | nindent 2 }}
+resources:
+  {{- toYaml .resources | nindent 2 }}
+securityContext:
+  {{- toYaml .root.Values.securityContext | nindent 2 }}
+volumeMounts:
+  - {name: tmp, mountPath: /tmp}
+  - {name: shm, mountPath: /dev/shm}
+  {{- with .mounts }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end -}}
+
+{{/* The gateway's own raylet: a native sidecar with 0 CPUs, so that no engine is ever put there. */}}
+{{- define "assay.rayMember" -}}
+{{- $arguments := list (printf "--address=%s" (include "assay.rayAddress" .)) "--num-cpus=0" "--num-gpus=0" -}}
+- restartPolicy: Always
+  {{- include "assay.rayContainer" (dict "root" . "name" "raylet" "arguments" $arguments "resources" .Values.serving.ray.resources) | nindent 2 }}
+{{- end -}}
+
+{{/* Pod of a head or worker: (dict "root" $ "component" ... "container" yaml "values" placement). */}}
+{{- define "assay.rayPod" -}}
+{{- $root := .root -}}
+metadata:
+  labels:
+    {{- include "assay.labels" (dict "root" $root "component" .component) | nindent 4 }}
+    assay.dev/ray: "true"
+  {{- with $root.Values.podAnnotations }}
+  annotations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+spec:
+  serviceAccountName: {{ include "assay.component" (dict "root" $root "component" "serving") }}
+  automountServiceAccountToken: false
+  enableServiceLinks: false
+  terminationGracePeriodSeconds: 30
+  {{- include "assay.placement" . | nindent 2 }}
+  securityContext:
+    {{- toYaml $root.Values.podSecurityContext | nindent 4 }}
+  containers:
+    - {{- .container | nindent 6 }}
+  volumes:
+    - name: tmp
+      emptyDir: {}
+    - name: shm
+      emptyDir: {medium: Memory, sizeLimit: {{ $root.Values.serving.shmSize }}}
+    - name: data
+      persistentVolumeClaim:
+        claimName: {{ include "assay.dataClaim" $root }}
+{{- end -}}
+
+{{- define "assay.rayHeadContainer" -}}
+{{- $arguments := list "--head" "--port=6379" "--num-cpus=0" "--num-gpus=0" "--include-dashboard=false" -}}
+{{ include "assay.rayContainer" (dict "root" . "name" "ray-head" "arguments" $arguments "resources" .Values.serving.ray.head.resources) }}
+{{- end -}}
+
+{{- define "assay.rayWorkerContainer" -}}
+{{- $workers := .Values.serving.ray.workers -}}
+{{- $gpu := .Values.serving.gpu -}}
+{{- $gpus := ternary (int $gpu.count) 0 $gpu.enabled -}}
+{{- $resources := deepCopy $workers.resources -}}
+{{- if $gpu.enabled -}}
+{{- $_ := set $resources "limits" (set (default dict $resources.limits) $gpu.resource (int $gpu.count)) -}}
+{{- end -}}
+{{- $arguments := list (printf "--address=%s" (include "assay.rayAddress" .)) (printf "--num-cpus=%d" (int $workers.cpus)) (printf "--num-gpus=%d" $gpus) -}}
+{{- $mounts := list (dict "name" "data" "mountPath" "/var/lib/assay/data" "readOnly" true) -}}
+{{ include "assay.rayContainer" (dict "root" . "name" "ray-worker" "arguments" $arguments "resources" $resources "mounts" $mounts) }}
+{{- end -}}
+
+{{- define "assay.rayWorkerPlacement" -}}
+{{- $workers := .Values.serving.ray.workers -}}
+{{- dict "runtimeClassName" .Values.serving.runtimeClassName "priorityClassName" .Values.serving.priorityClassName
+  "nodeSelector" $workers.nodeSelector "tolerations" $workers.tolerations "affinity" $workers.affinity | toYaml -}}
+{{- end -}}

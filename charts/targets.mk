@@ -1,0 +1,39 @@
+# Images, chart and cluster. Included by the Makefile; the defaults suit docker and kind.
+IMAGE_BUILD      ?= docker build
+IMAGE_LOAD       ?= kind load docker-image
+# Runs a command where the cluster's API and Services are reachable; empty: here.
+CLUSTER_EXEC     ?=
+IMAGE_REGISTRY   ?= assay.local
+IMAGE_TAG        ?= 0.1.0
+IMAGE_ARGS       ?=
+# Service folders; an image has its folder's name.
+IMAGES           ?= coordinator evaluators compression serving cli
+HELM             ?= helm
+image_name        = $(IMAGE_REGISTRY)/assay/$(1):$(IMAGE_TAG)
+
+.PHONY: images
+images: $(addprefix image-,$(IMAGES)) ## Build the container images (IMAGE_BUILD, IMAGES, IMAGE_TAG)
+
+.PHONY: $(addprefix image-,$(IMAGES))
+$(addprefix image-,$(IMAGES)): image-%:
+	$(IMAGE_BUILD) $(IMAGE_ARGS) --build-arg REVISION=$$(git rev-parse HEAD) -t $(call image_name,$*) -f services/$*/Dockerfile .
+
+.PHONY: images-load
+images-load: ## Load the images into the cluster (IMAGE_LOAD)
+	@for image in $(foreach name,$(IMAGES),$(call image_name,$(name))); do echo "loading $$image"; $(IMAGE_LOAD) $$image; done
+
+.PHONY: image-locks
+image-locks: setup ## Make locks/images again from the environments' locks
+	@.venv/bin/python tools/image_locks.py
+
+.PHONY: chart-docs
+chart-docs: .venv/.ready ## Make charts/assay/README.md and docs/operations/metrics.md again
+	@.venv/bin/python charts/tools/docs.py
+
+.PHONY: chart-test
+chart-test: .venv/.ready ## Lint, render and test the chart; needs helm, and promtool for the alerts
+	@.venv/bin/python -m pytest tests/chart
+
+.PHONY: e2e
+e2e: images images-load ## Install on a real cluster and run a study there (CLUSTER_EXEC, IMAGE_LOAD)
+	@$(CLUSTER_EXEC) env IMAGE_REGISTRY=$(IMAGE_REGISTRY) IMAGE_TAG=$(IMAGE_TAG) .venv/bin/python -m pytest tests/cluster -x -s
