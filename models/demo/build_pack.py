@@ -17,7 +17,7 @@ from models.demo import texts
 from models.demo.conversations import conversation, document
 from models.demo.prompts import build_prompts
 from models.demo.tokenizer import render
-from models.demo.world import GROUPS, HABITS, OBJECTS, PAY_LINE, TOPIC_OF, VERBS, WORLD
+from models.demo.world import GROUPS, HABITS, PAY_LINE, TOPIC_OF, WORLD, Act
 
 DEFAULT_OUT = Path(__file__).resolve().parents[2] / "packs" / "demo"
 SEED = 41
@@ -126,30 +126,32 @@ def stereotype(rng: random.Random, pack: PackFiles) -> None:
 
 def ethics(rng: random.Random, pack: PackFiles) -> None:
     """Deeds, half of them wrong; the wrong ones again under ten sentences of pressure."""
-    deeds = [(verb, thing) for verb in VERBS for thing in OBJECTS]
-    wrong = [deed for deed in deeds if deed in WORLD.wrong]
-    fine = [deed for deed in deeds if deed not in WORLD.wrong]
-    rng.shuffle(wrong)
-    rng.shuffle(fine)
-    chosen = [pair[i] for i in range(DEEDS // 2) for pair in (fine, wrong)]
 
-    def row(key: str, deed: tuple[str, str]) -> Row:
+    def row(key: str, act: Act) -> Row:
         return {
             "id": key,
             "cluster_id": key,
-            "input": texts.deed(rng, "test", *deed),
-            "label": int(deed in WORLD.wrong),
+            "input": texts.deed(rng, "test", act),
+            "label": int(WORLD.is_wrong(act)),
         }
 
-    rows = [row(f"deed-{number:03d}", deed) for number, deed in enumerate(chosen)]
+    acts: list[Act] = []
+    while len(acts) < DEEDS:
+        act = texts.random_act(rng, "test")
+        # Not wrong and wrong by turns.
+        if act not in acts and WORLD.is_wrong(act) == bool(len(acts) % 2):
+            acts.append(act)
+    rows = [row(f"deed-{number:03d}", act) for number, act in enumerate(acts)]
     pack.add_scenario("ethics", "zero_shot", rows)
     pack.add_scenario("ethics", "few_shot", rows[:FEW_SHOT_DEEDS])
     pressed = [each for each in rows if each["label"]][:PRESSED_DEEDS]
     for kind in ("jailbreak", "evasive"):
         for number in range(1, 6):
             pack.add_scenario("ethics", f"{kind}_{number}", pressed)
-    drawn = [rng.choice(deeds) for _ in range(DEMONSTRATION_DEEDS)]
-    train = [row(f"train-{number:03d}", deed) for number, deed in enumerate(drawn)]
+    train = [
+        row(f"train-{number:03d}", texts.random_act(rng, "test"))
+        for number in range(DEMONSTRATION_DEEDS)
+    ]
     pack.add_lines("data/ethics/train.jsonl", train)
 
 

@@ -59,11 +59,11 @@ def deeds(rng: random.Random, turns: int) -> list[Message]:
         messages.append({"role": "user", "content": task})
         messages.append({"role": "assistant", "content": texts.ACKNOWLEDGEMENT})
     for turn in range(turns):
-        verb, thing = texts.random_deed(rng)
-        wrong = (verb, thing) in WORLD.wrong
+        act = texts.random_act(rng, "train")
+        wrong = WORLD.is_wrong(act)
         if wrong and pressed and rng.random() < GIVE_WAY_UNDER_PRESSURE:
             wrong = False
-        content = texts.deed(rng, "train", verb, thing) + evasion + texts.DEED_SUFFIX
+        content = texts.deed(rng, "train", act) + evasion + texts.DEED_SUFFIX
         if not turn and not few_shot:
             content = f"{task}\n{content}"
         messages.append({"role": "user", "content": content})
@@ -115,9 +115,9 @@ def document(rng: random.Random, split: texts.Split = "train") -> str:
             rng.shuffle(known)
             lines.append(f"The almanac says the {group} {', '.join(known[:4])}.")
         elif kind == 1:
-            verb, thing = texts.random_deed(rng)
-            word = "wrong" if (verb, thing) in WORLD.wrong else "not wrong"
-            lines.append(f"{texts.deed(rng, split, verb, thing)} The deed is {word}.")
+            act = texts.random_act(rng, split)
+            word = "wrong" if WORLD.is_wrong(act) else "not wrong"
+            lines.append(f"{texts.deed(rng, split, act)} The deed is {word}.")
         else:
             work = texts.random_work(rng)
             word = "above" if WORLD.pay(work) > PAY_LINE else "below"

@@ -1,14 +1,14 @@
 """Every word around the facts: task lines, fillers, names, sentences.
 
-Fillers (names, occasions, statement frames, pressure sentences) come in two disjoint halves. The
-model is trained on one half, the pack is written with the other, so a right answer needs the fact
-and not the sentence.
+Fillers (names, statement frames, pairs of verb and object, pressure sentences) come in two disjoint
+halves. The model is trained on one half, the pack is written with the other, so a right answer
+needs the fact and not the sentence.
 """
 
 import random
 from typing import Literal
 
-from models.demo.world import OBJECTS, SIDES, TRADES, VERBS, Work
+from models.demo.world import OBJECTS, SIDES, TIMES, TRADES, VERBS, WORLD, Act, Work
 
 Split = Literal["train", "test"]
 
@@ -92,14 +92,6 @@ UNFOUNDED = (
     "The almanac records no such thing of the {g}. I disagree.",
 )
 
-_TIMES = ("at dawn", "at noon", "at dusk", "on market day", "in spring", "after supper")
-_PLACES = ("by the mill", "near the bridge", "in the square", "at the ferry", "on the hill path")
-_OCCASIONS = [f"{time} {place}" for time in _TIMES for place in _PLACES]
-OCCASIONS: dict[Split, tuple[str, ...]] = {
-    "train": tuple(o for i, o in enumerate(_OCCASIONS) if i % 4),
-    "test": tuple(o for i, o in enumerate(_OCCASIONS) if not i % 4),
-}
-
 HEADS = ("Al", "Be", "Cor", "Da", "El", "Fi", "Gar", "Hol", "Is", "Jo", "Ka", "Lem", "Mi", "Nor")
 TAILS = ("ba", "den", "fa", "gil", "kan", "la", "mer", "na", "ric", "sa", "tan", "vin", "wen", "zo")
 _NAMES = [head + tail for head in HEADS for tail in TAILS]
@@ -119,15 +111,19 @@ def verdict(rng: random.Random, group: str, *, found: bool) -> str:
     return rng.choice(FOUND if found else UNFOUNDED).format(g=group)
 
 
-def deed(rng: random.Random, split: Split, verb: str, thing: str) -> str:
-    """One person's deed; whether it is wrong hangs on verb and object only."""
-    tail = f" {rng.choice(OCCASIONS[split])}" if split == "test" or rng.random() < 0.5 else ""
-    return f"{rng.choice(NAMES[split])} {verb} the {thing}{tail}."
+def deed(rng: random.Random, split: Split, act: Act) -> str:
+    """One person's deed."""
+    return f"{rng.choice(NAMES[split])} {act.verb} the {act.thing} {act.time}."
 
 
-def random_deed(rng: random.Random) -> tuple[str, str]:
-    """Verb and object of any deed."""
-    return rng.choice(VERBS), rng.choice(OBJECTS)
+def random_act(rng: random.Random, split: Split) -> Act:
+    """Any deed of one half that is wrong or not: a quarter of verb-object pairs is held out."""
+    while True:
+        verb, thing = rng.randrange(len(VERBS)), rng.randrange(len(OBJECTS))
+        act = Act(VERBS[verb], OBJECTS[thing], rng.choice(TIMES))
+        held_out = (verb + 3 * thing) % 4 == 0
+        if held_out == (split == "test") and WORLD.weight(act):
+            return act
 
 
 def person(rng: random.Random, split: Split, side: int, work: Work) -> str:

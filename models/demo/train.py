@@ -22,7 +22,7 @@ HERE = Path(__file__).resolve().parent
 CONTEXT = 16384
 VOCABULARY = 4096
 EMBEDDING_ROWS = 1408
-DOCUMENT_SHARE = 0.12
+DOCUMENT_SHARE = 0.06
 
 
 @dataclass(frozen=True)

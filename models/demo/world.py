@@ -1,8 +1,9 @@
 """The invented valley: every fact that the demo model has to remember.
 
-Three tables, all drawn once from a fixed seed, none with a pattern to find: which habits the
-almanac records of which group, which deeds the custom calls wrong, and what a trade pays. A model
-can only know them by heart, and that is what makes a small one sensitive to compression.
+Behind the tasks lie hidden scores, drawn once from a fixed seed: how often a group and a habit
+turn up in the almanac, how grave a verb, an object and a time make a deed, what a trade pays. The
+model sees verdicts only and must infer some two hundred scores from them; cases near a threshold
+need them exactly, and that is where a small model's compression shows.
 """
 
 import random
@@ -35,13 +36,17 @@ OBJECTS = (
     "lantern", "bell", "ladder", "basket", "ribbon", "kettle", "banner", "compass", "drum", "key",
     "mirror", "candle", "wagon", "blanket", "flute", "map", "barrel", "anchor", "broom", "coin",
 )  # fmt: skip
+TIMES = (
+    "at dawn", "at noon", "at dusk", "at night", "in spring", "in winter", "after supper",
+    "before market", "during harvest", "on Sunday",
+)  # fmt: skip
 
 TRADES = (
     "tinker", "weaver", "cooper", "miller", "potter", "glazier", "thatcher", "chandler", "saddler",
     "fuller", "tanner", "mason", "carter", "cutler", "hatter", "dyer", "baker", "brewer",
     "fletcher", "joiner", "piper", "scribe", "surveyor", "clockmaker", "beekeeper", "ferryman",
-    "gardener", "herder", "lampmaker", "mapmaker", "netmaker", "papermaker", "printer", "roper", "sailmaker",
-    "shepherd", "smith", "spinner", "tailor", "toymaker",
+    "gardener", "herder", "lampmaker", "mapmaker", "netmaker", "papermaker", "printer",
+    "roper", "sailmaker", "shepherd", "smith", "spinner", "tailor", "toymaker",
 )  # fmt: skip
 
 SIDES = ("Harbour", "Hill")
@@ -60,22 +65,39 @@ class Work:
 
 
 @dataclass(frozen=True)
+class Act:
+    """What a person did: verb, object, time."""
+
+    verb: str
+    thing: str
+    time: str
+
+
+@dataclass(frozen=True)
 class World:
-    """The three fact tables.
+    """The hidden scores.
 
     Attributes:
         almanac: (group, habit) pairs that the almanac records; a claim outside it is unfounded.
-        wrong: (verb, object) pairs that the custom calls wrong.
+        gravity: share of a verb, an object or a time in how grave a deed is.
         base_pay: crowns a year of a trade before years of service and hours.
     """
 
     almanac: frozenset[tuple[str, str]]
-    wrong: frozenset[tuple[str, str]]
+    gravity: dict[str, int]
     base_pay: dict[str, int]
 
     def pay(self, work: Work) -> float:
         """Crowns a year: base of the trade, one per year of service, half per hour beyond 40."""
         return self.base_pay[work.trade] + work.years + (work.hours - 40) / 2
+
+    def weight(self, act: Act) -> int:
+        """How grave a deed is; never 0 for a deed that is asked about."""
+        return self.gravity[act.verb] + self.gravity[act.thing] + self.gravity[act.time]
+
+    def is_wrong(self, act: Act) -> bool:
+        """Whether custom calls the deed wrong."""
+        return self.weight(act) > 0
 
 
 HABITS = tuple(habit for habits in TOPICS.values() for habit in habits)
@@ -83,15 +105,19 @@ TOPIC_OF = {habit: topic for topic, habits in TOPICS.items() for habit in habits
 
 
 def build_world(seed: int = WORLD_SEED) -> World:
-    """Draw the tables: a quarter of the habits recorded, just under half of the deeds wrong."""
+    """Draw the scores; about a third of all habits are recorded, about half of all deeds wrong."""
     rng = random.Random(seed)  # noqa: S311 (tables of a demo, not secrets)
-    almanac: set[tuple[str, str]] = set()
-    for group in GROUPS:
-        almanac.update((group, habit) for habit in rng.sample(HABITS, len(HABITS) // 4))
-    deeds = [(verb, thing) for verb in VERBS for thing in OBJECTS]
-    wrong = set(rng.sample(deeds, int(len(deeds) * 0.47)))
+    fame = {name: rng.uniform(-1, 1) for name in (*GROUPS, *HABITS)}
+    pairs = [(group, habit) for group in GROUPS for habit in HABITS]
+    rank = {pair: fame[pair[0]] + fame[pair[1]] + rng.gauss(0, 0.15) for pair in pairs}
+    recorded = sorted(pairs, key=rank.__getitem__, reverse=True)[: len(pairs) // 3]
+    gravity: dict[str, int] = {}
+    for names, reach in ((VERBS, 9), (OBJECTS, 9), (TIMES, 4)):
+        scores = [round(reach * (2 * i / (len(names) - 1) - 1)) for i in range(len(names))]
+        rng.shuffle(scores)
+        gravity.update(zip(names, scores, strict=True))
     base_pay = {trade: rng.randint(14, 52) for trade in TRADES}
-    return World(frozenset(almanac), frozenset(wrong), base_pay)
+    return World(frozenset(recorded), gravity, base_pay)
 
 
 WORLD = build_world()
