@@ -208,20 +208,31 @@ class Engine:
     async def _serve(self) -> None:
         while True:
             self._wake.clear()
+            step: Load | Wait | None = None
             try:
-                match await self._grant():
+                step = await self._grant()
+                match step:
                     case Load(lease=lease):
                         await self._load(lease)
                     case Wait(seconds=seconds):
                         await self._sleep(seconds)
             except Exception as error:  # noqa: BLE001 - the queue must outlive a failed step
                 _LOG.error("queue_step_failed", engine=self.id, **exception_facts(error))
-                await asyncio.sleep(1.0)
+                if isinstance(step, Load):
+                    self.book.end_artifact(step.lease.digest)
+                await asyncio.sleep(RETRY_SECONDS)
 
-    async def _grant(self) -> Load | Wait:
-        """Grant whatever can be granted; returns the first step that takes time."""
+    async def _grant(self, *, loaded: bool = False) -> Load | Wait:
+        """Grant whatever can be granted; returns the first step that takes time.
+
+        The model is announced as resident after its leases are granted, so that who waits for it
+        can use the lease at once.
+        """
+        granted = loaded
         while isinstance(step := self.book.step(self._state.digest), Grant):
-            await self._events.resident(self, step.lease.digest, self._state.load)
+            granted = True
+        if granted and self._state.digest is not None:
+            await self._events.resident(self, self._state.digest, self._state.load)
         return step
 
     async def _sleep(self, seconds: float | None) -> None:
@@ -288,7 +299,7 @@ class Engine:
         facts = LoadFacts(seconds=self._clock() - started, swapped=swapping)
         self._state = _State(artifact.digest, handle, facts)
         self.last_used = self._clock()
-        await self._events.resident(self, artifact.digest, facts)
+        await self._grant(loaded=True)
         kind = "swapped" if swapping else "started"
         metrics.LOADS.labels(kind).inc()
         metrics.LOAD_SECONDS.labels(kind).observe(facts.seconds)

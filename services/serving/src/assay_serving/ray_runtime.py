@@ -7,6 +7,7 @@ becomes `EngineUnreachableError` here, because its own exceptions carry tracebac
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import AsyncGenerator, Sequence
@@ -168,8 +169,12 @@ class RayRuntime:
             )
 
     def delete(self, engine_id: str) -> None:
-        """End an engine and its processes; does nothing if there is none."""
-        serve.delete(engine_id, _blocking=True)
+        """End an engine and its processes; does nothing if there is none.
+
+        A Serve that cannot be reached has taken its engines with it.
+        """
+        with contextlib.suppress(*_UNREACHABLE):
+            serve.delete(engine_id, _blocking=True)
 
     def stop(self) -> None:
         """End Serve and, where it is ours, Ray with all its processes."""

@@ -119,13 +119,15 @@ def engine_environment(settings: RaySettings) -> dict[str, str]:
     """Environment of a replica and of the engine processes it starts.
 
     `nobind` keeps two engines from fighting for core 0. Ray would set OMP_NUM_THREADS to a
-    replica's logical CPU share and leave the engine on one core. Only local files are loaded, and
-    nothing is reported home.
+    replica's logical CPU share and leave the engine on one core. Threads that wait by spinning
+    would take the cores from the gateway and the evaluators beside the engine. Only local files
+    are loaded, and nothing is reported home.
     """
     return {
         "VLLM_CPU_KVCACHE_SPACE": str(settings.kv_cache_gib),
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         "OMP_NUM_THREADS": str(settings.threads),
+        "OMP_WAIT_POLICY": "PASSIVE",
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
         "VLLM_LOGGING_LEVEL": "WARNING",
@@ -145,6 +147,8 @@ def _prepare_environment(settings: RaySettings) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")
     os.environ.setdefault("RAY_AUTH_MODE", "token")
+    # A call after `stop` must fail, and not start another Ray with Ray's own defaults.
+    os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
     if not settings.address:
         # Despite its name this is what keeps every Ray process on 127.0.0.1: with clusters enabled,
         # Ray replaces a loopback address by one that other machines reach.

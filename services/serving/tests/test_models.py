@@ -1,0 +1,380 @@
+"""Loading, leasing, evicting and failing, over a runtime that answers from memory."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from assay_core.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidArgument,
+    PermissionDenied,
+    Unavailable,
+)
+from assay_core.resources import ResourceStore, State
+from assay_serving.domain import (
+    Completion,
+    EngineSpec,
+    Failure,
+    FailureKind,
+    FinishReason,
+    Item,
+    ReplicaStatus,
+    Sampling,
+    TextPrompt,
+)
+from assay_serving.engine_host import Engine
+from assay_serving.generation import Batch, GenerateStream
+from assay_serving.models import LoadRequest, ModelManager
+from assay_serving.registry import FIELDS, ModelRecord, ModelRegistry
+from assay_serving.runtime import EngineUnreachableError
+from assay_serving.settings import ServingSettings
+
+
+class MemoryRuntime:
+    """Engines in memory: a completion's text is the digest of what is resident."""
+
+    def __init__(self) -> None:
+        self.resident: dict[str, str] = {}
+        self.history: list[tuple[str, str]] = []
+        self.refuse: set[str] = set()
+        self.dead = False
+        self.hold = asyncio.Event()
+        self.hold.set()
+        self.running = 0
+        self.aborted = 0
+
+    def deploy(self, engine_id: str, spec: EngineSpec, path: str, digest: str) -> str:
+        if digest in self.refuse:
+            self.resident.pop(engine_id, None)
+            raise EngineUnreachableError("RuntimeError")
+        self.history.append((engine_id, "swap" if engine_id in self.resident else "start"))
+        self.resident[engine_id] = digest
+        self.dead = False
+        return engine_id
+
+    def statuses(self, handle: str) -> list[ReplicaStatus]:
+        return [ReplicaStatus(handle, self.resident.get(handle), ready=not self.dead)]
+
+    async def generate(self, handle: str, items: Sequence[Item], digest: str):
+        self.running += 1
+        finished = False
+        try:
+            for item in items:
+                for index in item.indices:
+                    await self.hold.wait()
+                    yield [self._answer(handle, item, index)]
+            finished = True
+        finally:
+            self.running -= 1
+            self.aborted += not finished
+
+    def _answer(self, handle: str, item: Item, index: int) -> Completion | Failure:
+        if self.dead:
+            return Failure(item.id, index, FailureKind.ENGINE_DEAD, "the engine process ended")
+        return Completion(
+            item.id, index, self.resident[handle], FinishReason.STOP, 1, 1, "sha256:x", "sha256:y"
+        )
+
+    async def count_tokens(self, handle: str, items: Sequence[Item]) -> list[int]:
+        return [1 for _ in items]
+
+    def delete(self, engine_id: str) -> None:
+        self.resident.pop(engine_id, None)
+        self.history.append((engine_id, "end"))
+
+    def stop(self) -> None:
+        self.resident.clear()
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def checkpoint(path: Path, *, weight: float, hidden: int = 8) -> str:
+    path.mkdir()
+    config = {"architectures": ["LlamaForCausalLM"], "hidden_size": hidden, "dtype": "float32"}
+    config["max_position_embeddings"] = 512
+    (path / "config.json").write_text(json.dumps(config))
+    (path / "tokenizer.json").write_text("{}")
+    save_file({"w": np.full((2, 2), weight, dtype=np.float32)}, path / "model.safetensors")
+    return str(path)
+
+
+class World:
+    """A manager with its parts, and checkpoints a, b (one family) and c (another)."""
+
+    def __init__(self, home: Path, **settings: object) -> None:
+        self.settings = ServingSettings(home=home, **settings)
+        self.runtime = MemoryRuntime()
+        self.clock = Clock()
+        self.registry = ModelRegistry(
+            ResourceStore(self.settings.database_url, "models", fields=FIELDS)
+        )
+        self.manager = ModelManager(self.settings, self.runtime, self.registry, self.clock)
+        self.uri = {
+            "a": checkpoint(home / "a", weight=1.0),
+            "b": checkpoint(home / "b", weight=2.0),
+            "c": checkpoint(home / "c", weight=1.0, hidden=16),
+        }
+
+    async def load(self, name: str, ttl: float = 60.0, **fields: object):
+        request = LoadRequest("default", self.uri[name], ttl=ttl, **fields)
+        return await self.manager.load(request)
+
+    async def settled(self, known: ModelRecord) -> ModelRecord:
+        async with asyncio.timeout(10):
+            async for change in self.registry.watch(known.model.id):
+                known = change
+        return known
+
+    async def leased(self, name: str, **fields: object):
+        known, lease = await self.load(name, **fields)
+        known = await self.settled(known)
+        assert known.record.state is State.SUCCEEDED, known.record.error
+        return known, lease
+
+    def engine(self, known: ModelRecord) -> Engine:
+        engine = self.manager.engine_of(known.model)
+        assert engine is not None
+        return engine
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    made = World(tmp_path)
+    yield made
+    await made.manager.drain()
+    await made.registry.close()
+
+
+def items(count: int, *, n: int = 1, prefix: str = "i") -> list[Item]:
+    return [
+        Item(f"{prefix}{i}", TextPrompt("x"), Sampling(), tuple(range(n))) for i in range(count)
+    ]
+
+
+async def one(batch: Batch) -> AsyncIterator[Batch]:
+    yield batch
+
+
+async def generate(world: World, known: ModelRecord, lease, wanted: list[Item]) -> list[str]:
+    batch = Batch(lease.id, known.model.artifact_digest, wanted)
+    stream = GenerateStream(world.engine(known)).run(one(batch))
+    return [result.text async for results in stream for result in results]
+
+
+async def test_variants_of_one_architecture_share_an_engine_by_swaps(world):
+    first, lease = await world.leased("a")
+    assert await generate(world, first, lease, items(3)) == [first.model.artifact_digest] * 3
+    world.manager.release(lease.id)
+    second, lease = await world.leased("b")
+    assert second.swapped
+    assert second.model.engine_id == first.model.engine_id
+    assert await generate(world, second, lease, items(1)) == [second.model.artifact_digest]
+    left = await world.registry.get(first.model.id)
+    assert (left.record.state, left.record.progress.phase) == (State.CANCELLED, "swapped out")
+    assert [what for _, what in world.runtime.history] == ["start", "swap"]
+
+
+async def test_a_load_for_another_artifact_waits_for_the_lease_and_is_queued_meanwhile(world):
+    _, lease = await world.leased("a")
+    waiting, wanted = await world.load("b")
+    await asyncio.sleep(0.05)
+    assert (await world.registry.get(waiting.model.id)).record.state is State.QUEUED
+    with pytest.raises(FailedPrecondition) as refusal:
+        await generate(world, waiting, wanted, items(1))
+    assert refusal.value.reason == "LEASE_PENDING"
+    world.manager.release(lease.id)
+    assert (await world.settled(waiting)).ready
+
+
+async def test_a_swap_waits_for_generations_of_an_expired_lease(world):
+    first, lease = await world.leased("a", ttl=1)
+    world.runtime.hold.clear()
+    running = asyncio.create_task(generate(world, first, lease, items(2)))
+    await asyncio.sleep(0.05)
+    world.clock.now += 2
+    second, _ = await world.load("b")
+    await asyncio.sleep(0.1)
+    assert world.runtime.history == [(first.model.engine_id, "start")]
+    world.runtime.hold.set()
+    assert await running == [first.model.artifact_digest] * 2
+    assert (await world.settled(second)).swapped
+
+
+async def test_the_idle_engine_used_longest_ago_makes_room_for_another_family(world):
+    first, lease = await world.leased("a")
+    world.manager.release(lease.id)
+    other, _ = await world.leased("c")
+    assert other.model.engine_id != first.model.engine_id
+    assert list(world.runtime.resident) == [other.model.engine_id]
+    left = await world.registry.get(first.model.id)
+    assert left.record.progress.phase == "evicted"
+
+
+async def test_a_leased_engine_is_not_evicted(world):
+    _, lease = await world.leased("a")
+    other, _ = await world.load("c")
+    await asyncio.sleep(0.1)
+    assert not (await world.registry.get(other.model.id)).ready
+    world.manager.release(lease.id)
+    assert (await world.settled(other)).ready
+
+
+async def test_a_failed_start_fails_the_model_and_ends_its_leases(world):
+    known, lease = await world.load("a")
+    world.runtime.refuse.add(known.model.artifact_digest)
+    failed = await world.settled(known)
+    assert failed.record.state is State.FAILED
+    assert failed.record.error.reason == "ENGINE_START_FAILED"
+    with pytest.raises(FailedPrecondition):
+        world.manager.renew(lease.id, 60)
+    world.runtime.refuse.clear()
+    assert (await world.leased("a"))[0].ready
+
+
+async def test_a_dead_engine_ends_streams_with_unavailable_and_restarts_on_the_next_load(world):
+    known, lease = await world.leased("a")
+    world.runtime.dead = True
+    with pytest.raises(Unavailable) as failure:
+        await generate(world, known, lease, items(2))
+    assert failure.value.retry_after
+    after = await world.registry.get(known.model.id)
+    assert (after.record.state, after.record.error.reason) == (State.FAILED, "ENGINE_DEAD")
+    again, lease = await world.leased("a")
+    assert len(await generate(world, again, lease, items(2))) == 2
+    assert [what for _, what in world.runtime.history] == ["start", "end", "start"]
+
+
+async def test_files_that_changed_since_the_digest_was_taken_are_not_loaded(world):
+    _, lease = await world.leased("a")
+    known, _ = await world.load("b")
+    (Path(world.uri["b"]) / "tokenizer.json").write_text("{ }")
+    world.manager.release(lease.id)
+    failed = await world.settled(known)
+    assert failed.record.error.reason == "FILE_DAMAGED"
+    assert world.engine(known).resident == lease.digest, "what was resident stays"
+
+
+async def test_one_request_id_is_one_lease_while_it_lasts_and_one_artifact(world):
+    _, first = await world.leased("a", request_id="r")
+    _, again = await world.load("a", request_id="r")
+    assert again.id == first.id
+    with pytest.raises(AlreadyExists):
+        await world.load("b", request_id="r")
+    world.clock.now += 61
+    _, fresh = await world.load("a", request_id="r")
+    assert fresh.id != first.id
+
+
+async def test_unload_is_refused_while_leased_and_forced_ends_the_lease(world):
+    known, lease = await world.leased("a")
+    with pytest.raises(FailedPrecondition) as refusal:
+        await world.manager.unload(known.model.id, force=False)
+    assert refusal.value.reason == "MODEL_LEASED"
+    gone = await world.manager.unload(known.model.id, force=True)
+    assert (gone.ready, gone.record.progress.phase) == (False, "unloaded")
+    with pytest.raises(FailedPrecondition) as refusal:
+        await generate(world, known, lease, items(1))
+    assert refusal.value.reason == "LEASE_NOT_HELD"
+    assert await world.manager.unload(known.model.id, force=False) == gone
+
+
+async def test_residency_without_a_lease_holds_nothing(world):
+    known, lease = await world.load("a", ttl=0)
+    assert lease is None
+    assert (await world.settled(known)).ready
+    assert (await world.leased("b"))[0].swapped
+
+
+async def test_a_restarted_server_takes_back_what_it_said_about_residency(world):
+    known, _ = await world.leased("a")
+    await world.registry.start()
+    after = await world.registry.get(known.model.id)
+    assert (after.ready, after.record.progress.phase) == (False, "server restarted")
+
+
+async def test_a_draining_server_takes_no_loads(world):
+    await world.manager.drain()
+    with pytest.raises(Unavailable):
+        await world.load("a")
+
+
+async def test_only_allowed_prefixes_are_read(tmp_path):
+    world = World(tmp_path, artifact_prefixes=["file:///somewhere/else"])
+    with pytest.raises(PermissionDenied) as refusal:
+        await world.load("a")
+    assert refusal.value.field == "artifact_uri"
+    await world.registry.close()
+
+
+async def test_closing_a_stream_aborts_its_batches_and_gives_all_room_back(world):
+    known, lease = await world.leased("a")
+    engine = world.engine(known)
+    world.runtime.hold.clear()
+    batch = Batch(lease.id, known.model.artifact_digest, items(10, n=5))
+    stream = GenerateStream(engine).run(one(batch))
+    reading = asyncio.create_task(anext(stream))
+    await asyncio.sleep(0.05)
+    assert (engine.limit.used, world.runtime.running) == (50, 1)
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    await stream.aclose()
+    assert (engine.limit.used, engine.gate.in_use, world.runtime.running) == (0, 0, 0)
+    assert world.runtime.aborted == 1
+
+
+async def test_a_stream_is_not_read_while_the_engine_is_full(tmp_path):
+    world = World(tmp_path, max_in_flight=10)
+    known, lease = await world.leased("a")
+    world.runtime.hold.clear()
+    taken = 0
+
+    async def batches() -> AsyncIterator[Batch]:
+        nonlocal taken
+        for number in range(5):
+            taken += 1
+            wanted = items(6, prefix=f"m{number}-")
+            yield Batch(lease.id, known.model.artifact_digest, wanted)
+
+    stream = GenerateStream(world.engine(known)).run(batches())
+    first = asyncio.create_task(anext(stream))
+    await asyncio.sleep(0.05)
+    assert taken == 2, "one message runs, one waits for room"
+    world.runtime.hold.set()
+    found = [*await first, *[result async for results in stream for result in results]]
+    assert len(found) == 30
+    await world.manager.drain()
+    await world.registry.close()
+
+
+async def test_an_id_that_is_in_flight_is_refused(world):
+    known, lease = await world.leased("a")
+    world.runtime.hold.clear()
+
+    async def batches() -> AsyncIterator[Batch]:
+        for _ in range(2):
+            yield Batch(lease.id, known.model.artifact_digest, items(1))
+
+    stream = GenerateStream(world.engine(known)).run(batches())
+    with pytest.raises(InvalidArgument) as refusal:
+        async for _ in stream:
+            pass
+    assert refusal.value.field == "items[0].id"
+    assert world.engine(known).limit.used == 0
+
+
+def test_every_listed_filter_is_a_field_of_the_records():
+    assert set(FIELDS) == {"artifact_digest", "artifact_uri", "engine_id", "ready"}
