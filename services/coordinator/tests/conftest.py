@@ -13,14 +13,18 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+
 from assay_core.client import call, channel, stream
 from assay_core.errors import AssayError
+from assay_core.logs import configure_logging
 from assay_core.pb import coordination_pb2 as pb
 from assay_core.pb import coordination_pb2_grpc
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from fake_peers import World  # noqa: E402
+from fake_peers import World
+
+configure_logging("tests", "error")
 
 
 class Coordinator:
@@ -55,11 +59,7 @@ class Coordinator:
             "ASSAY_COORDINATOR_DRAIN_SECONDS": "1",
             **self.extra,
         }
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "assay_coordinator.main"],
-                env=environment, stdout=log, stderr=log,
-            )  # fmt: skip
+        self._spawn(environment)
         if self._channel is None:
             self._channel = channel(self.address)
             self.stub = coordination_pb2_grpc.CoordinationServiceStub(self._channel)
@@ -71,6 +71,11 @@ class Coordinator:
                 assert self.process.poll() is None, self.log.read_text()[-3000:]
                 await asyncio.sleep(0.1)
         raise AssertionError("the coordinator did not start: " + self.log.read_text()[-3000:])
+
+    def _spawn(self, environment: dict[str, str]) -> None:
+        command = [sys.executable, "-m", "assay_coordinator.main"]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
 
     def kill(self) -> None:
         """kill -9."""

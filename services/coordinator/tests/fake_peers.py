@@ -1,8 +1,8 @@
 """Compression, serving and evaluators as small servers that keep their side of the contracts.
 
 They run in the test process behind real sockets and the real shell (validation, errors), keep what
-they made by content as the real ones do, and count work, so that a test can say that nothing was done
-twice. They make no tensors and no text.
+they made by content as the real ones do, and count work, so that a test can say that nothing was
+done twice. They make no tensors and no text.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from google.protobuf.json_format import ParseDict
+from google.protobuf.struct_pb2 import Struct
 
 from assay_core import verdicts
 from assay_core.digest import sha256_bytes
@@ -31,8 +34,6 @@ from assay_core.recipes import Recipe
 from assay_core.server import running
 from assay_core.settings import ServiceSettings
 from assay_core.storage import ObjectStore
-from google.protobuf.json_format import ParseDict
-from google.protobuf.struct_pb2 import Struct
 
 S = common_pb2.State
 TERMINAL = (S.STATE_SUCCEEDED, S.STATE_FAILED, S.STATE_CANCELLED)
@@ -190,7 +191,9 @@ class FakeServing(serving_pb2_grpc.ServingServiceServicer):
         return serving_pb2.LoadModelResponse(model=model, lease=lease)
 
     async def _load(self, model, lease, seconds) -> None:
-        self.leases[lease.id] = Held(model.meta.id, model.artifact_digest, time.monotonic() + seconds)
+        self.leases[lease.id] = Held(
+            model.meta.id, model.artifact_digest, time.monotonic() + seconds
+        )
         while any(
             held.digest != model.artifact_digest and held.expires > time.monotonic()
             for held in self.leases.values()
@@ -327,9 +330,7 @@ class FakeEvaluator(evaluation_pb2_grpc.EvaluationServiceServicer):
         key = f"scores/{digest(artifact, self.dimension, parser)[7:]}/verdicts.parquet"
         self.data.write_bytes(key, content)
         mean = sum(row.value for row in made) / len(made)
-        terms = [
-            {"weight": 1.0, "of": {"op": "mean", "scenario": s.name}} for s in self.scenarios
-        ]
+        terms = [{"weight": 1.0, "of": {"op": "mean", "scenario": s.name}} for s in self.scenarios]
         formula = {"op": "scale", "by": 100.0, "of": {"op": "weighted_mean", "terms": terms}}
         counts = evaluation_pb2.VerdictCounts(n=len(made), n_expected=len(made), answered=len(made))
         return evaluation_pb2.Score(

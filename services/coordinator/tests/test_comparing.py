@@ -3,14 +3,9 @@
 import numpy as np
 import pytest
 
-from assay_coordinator.statistics.comparing import (
-    Names,
-    Options,
-    compare,
-    score_interval,
-    with_holm,
-)
+from assay_coordinator.statistics.comparing import compare, score_interval, with_holm
 from assay_coordinator.statistics.decision import Verdict
+from assay_coordinator.statistics.request import Names, Options
 from assay_core.aggregation import parse_expr
 from assay_core.errors import FailedPrecondition
 from assay_core.verdicts import Verdict as Kind

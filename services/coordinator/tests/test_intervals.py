@@ -7,19 +7,15 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 from scipy.stats import binomtest
 
-from assay_coordinator.statistics.decision import (
-    Verdict,
-    more_rows_needed,
-    non_inferiority,
-    power,
-)
+from assay_coordinator.statistics.decision import Verdict, non_inferiority
+from assay_coordinator.statistics.interval import Interval
 from assay_coordinator.statistics.intervals import (
-    Interval,
     PairedCounts,
     newcombe_paired,
     tango_paired,
     wilson,
 )
+from assay_coordinator.statistics.power import more_rows_needed, power
 from assay_coordinator.statistics.significance import holm, mcnemar
 
 small = st.integers(0, 60)

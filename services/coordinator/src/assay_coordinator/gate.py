@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from assay_coordinator.domain.comparison import Comparison, GateResult, VariantGate
 from assay_coordinator.domain.policy import GatePolicy, GateRule
 from assay_coordinator.statistics.decision import Verdict, non_inferiority
-from assay_coordinator.statistics.intervals import Interval
+from assay_coordinator.statistics.interval import Interval
 
 UTILITY = "utility"
 

@@ -13,7 +13,7 @@ from assay_coordinator.domain.progress import EvaluationStatus, VariantStatus
 from assay_coordinator.domain.states import ACTIVE, CANCEL, DELETE, PAUSE, RESUME, permits
 from assay_coordinator.domain.study import StudySpec
 from assay_coordinator.store import StudyPage, StudyRecord
-from assay_coordinator.workflows.context import Context, Run
+from assay_coordinator.workflows.context import Context
 from assay_coordinator.workflows.finishing import gate_result
 from assay_coordinator.workflows.runner import StudyRunner
 from assay_coordinator.workflows.stopping import end_children
@@ -220,8 +220,7 @@ class Studies:
                 resource=f"study/{study_id}",
             )
         _, comparisons = await self.comparisons(study_id)
-        run = Run(study_id, record.status.attempt, record.project, record.spec)
-        return gate_result(chosen, run, view.variants, view.evaluations, comparisons)
+        return gate_result(chosen, record.spec, view.variants, comparisons)
 
     async def report_file(self, study_id: str, form: str) -> bytes:
         """The bytes of one file of the report.

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from assay_coordinator.statistics.intervals import Interval
+from assay_coordinator.statistics.interval import Interval
 
 
 class _Document(BaseModel):

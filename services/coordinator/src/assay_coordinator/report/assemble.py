@@ -101,8 +101,9 @@ def plain_headline(comparisons: Sequence[Comparison], spec: StudySpec) -> str:
     worst = min(fallen, key=lambda c: c.difference or 0.0)
     lost = len({c.variant_key for c in fallen})
     name = worst.variant_key.removesuffix("/seed0")
+    fall = "falls" if lost == 1 else "fall"
     return (
-        f"{lost} of {variants} variants surely fall against their dense parent; most {name}: "
+        f"{lost} of {variants} variants surely {fall} against the dense parent; most {name}: "
         f"{worst.dimension} {worst.difference:+.1f} "
         f"[{worst.interval_low:+.1f}, {worst.interval_high:+.1f}]."
     )

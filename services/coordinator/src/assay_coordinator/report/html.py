@@ -17,6 +17,7 @@ from assay_coordinator.report.model import ReportData
 from assay_coordinator.report.plots import legend, trust_against_bits
 
 _PACKAGE = "assay_coordinator.report"
+_NOTHING = "\N{EN DASH}"
 
 
 def render_html(data: ReportData) -> bytes:
@@ -50,12 +51,12 @@ def _environment() -> Environment:
 
 
 def _points(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1f}"
+    return _NOTHING if value is None else f"{value:.1f}"
 
 
 def _signed(value: float | None) -> str:
     """A difference with a true minus sign, so that columns line up."""
-    return "–" if value is None else f"{value:+.1f}".replace("-", "\N{MINUS SIGN}")
+    return _NOTHING if value is None else f"{value:+.1f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _span(low: float | None, high: float | None = None, *, signed: bool = False) -> str:
@@ -67,12 +68,12 @@ def _span(low: float | None, high: float | None = None, *, signed: bool = False)
 
 def _p_value(value: float | None) -> str:
     if value is None:
-        return "–"
+        return _NOTHING
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _share(part: float, whole: float) -> str:
-    return "–" if not whole else f"{100 * part / whole:.1f} %"
+    return _NOTHING if not whole else f"{100 * part / whole:.1f} %"
 
 
 def _short(digest: str) -> str:

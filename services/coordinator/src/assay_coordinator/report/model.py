@@ -123,10 +123,10 @@ class ReportData(_Part):
     def comparison(self, variant_key: str, dimension: str) -> Comparison | None:
         """The main parser's comparison of a whole dimension with the reference."""
         for comparison in self.comparisons:
-            same = (comparison.variant_key, comparison.dimension) == (variant_key, dimension)
-            if same and not comparison.scenario:
-                if comparison.parser_version == self.parser_version:
-                    return comparison
+            cell = (comparison.variant_key, comparison.dimension, comparison.scenario)
+            same = cell == (variant_key, dimension, "")
+            if same and comparison.parser_version == self.parser_version:
+                return comparison
         return None
 
 

@@ -1,8 +1,8 @@
 """Trust against bits, one small static SVG per dimension.
 
-Static SVG and no script: it opens at once with fifty variants, prints, and needs no exception in the
-content security policy. A dimension has its own picture, so that at 400 px they stand in one column
-and the text keeps its size. Methods differ by marker *and* by colour (Okabe and Ito's palette).
+Static SVG and no script: it opens at once with fifty variants, prints, and needs no exception in
+the content security policy. A dimension has its own picture, so that at 400 px they stand in one
+column and the text keeps its size. Methods differ by marker *and* by colour (Okabe and Ito's).
 """
 
 from __future__ import annotations

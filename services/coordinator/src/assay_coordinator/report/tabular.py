@@ -24,7 +24,7 @@ def render_json(data: ReportData) -> bytes:
 
 
 def render_csv(data: ReportData) -> bytes:
-    """One line per variant, dimension and parser version, then one per scenario that was compared."""
+    """One line per variant, dimension and parser version, then one per scenario of it."""
     out = io.StringIO(newline="")
     writer = csv.DictWriter(out, CSV_COLUMNS, lineterminator="\n", restval="")
     writer.writeheader()

@@ -11,14 +11,11 @@ import numpy as np
 import polars as pl
 
 from assay_coordinator.domain.comparison import Comparison
-from assay_coordinator.statistics.decision import (
-    DEFAULT_MARGIN_POINTS,
-    non_inferiority,
-    power,
-)
+from assay_coordinator.statistics.decision import non_inferiority
 from assay_coordinator.statistics.degenerate import degenerate_reason
 from assay_coordinator.statistics.formulas import direction_of, has_disparity, predictions
-from assay_coordinator.statistics.intervals import LEVEL, Interval, newcombe_paired
+from assay_coordinator.statistics.interval import Interval
+from assay_coordinator.statistics.intervals import newcombe_paired
 from assay_coordinator.statistics.pairing import (
     Pairs,
     binary_counts,
@@ -26,8 +23,9 @@ from assay_coordinator.statistics.pairing import (
     shares,
     strata_of_clusters,
 )
+from assay_coordinator.statistics.power import power
+from assay_coordinator.statistics.request import DEFAULTS, Names, Options
 from assay_coordinator.statistics.resampling import (
-    REPLICATES,
     Bootstrap,
     Floats,
     Ints,
@@ -48,33 +46,12 @@ BIASED_NEAR_ZERO = (
 )
 
 
-@dataclass(frozen=True)
-class Names:
-    """What is compared, for the record."""
-
-    variant_key: str
-    reference_key: str
-    dimension: str
-    metric: str
-    parser_version: str
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to compare."""
-
-    margin: float = DEFAULT_MARGIN_POINTS
-    level: float = LEVEL
-    replicates: int = REPLICATES
-    seed: int = 0
-
-
 def compare(
     names: Names,
     formula: Expr,
     variant: Any,
     reference: Any,
-    options: Options = Options(),
+    options: Options = DEFAULTS,
     *,
     missing: Sequence[str] = (),
     notes: Sequence[str] = (),
@@ -99,22 +76,25 @@ def compare(
     said = [*notes, *missing, *(f"{name} has no common samples" for name in absent if not missing)]
     if pairs.n_unpaired:
         said.append(f"{pairs.n_unpaired} samples exist on one side only and are left out")
+    begun = _begun(names, options)
     whole = restrict(formula, present)
-    complete = not missing and not absent
     if whole is None:
-        return [_nothing(names, options, [*said, "no common samples"])]
-    parts = [(name, part) for name in present if (part := restrict(formula, {name})) is not None]
-    if len(parts) > 1:
-        by_scenario = [
-            _one(names, name, part, pairs.scenario(name), options, [], complete=True)
-            for name, part in parts
-        ]
-    else:
-        by_scenario = []
-    return [_one(names, "", whole, pairs, options, said, complete=complete), *by_scenario]
+        notes = tuple(dict.fromkeys([*said, "no common samples"]))
+        return [begun.model_copy(update={"complete": False, "notes": notes})]
+    complete = not missing and not absent
+    notes = tuple(dict.fromkeys(said))
+    dimension = begun.model_copy(update={"complete": complete, "notes": notes})
+    comparisons = [_one(dimension, whole, pairs, options)]
+    if len(present) > 1:
+        for name in present:
+            part = restrict(formula, {name})
+            if part is not None:
+                scenario = begun.model_copy(update={"scenario": name})
+                comparisons.append(_one(scenario, part, pairs.scenario(name), options))
+    return comparisons
 
 
-def score_interval(formula: Expr, verdicts: Any, options: Options = Options()) -> Interval | None:
+def score_interval(formula: Expr, verdicts: Any, options: Options = DEFAULTS) -> Interval | None:
     """Interval of one score alone, by resampling clusters; None if nothing can be scored."""
     frame = _frame(verdicts)
     present = frame["scenario"].unique().to_list()
@@ -163,7 +143,7 @@ def _table(frame: pl.DataFrame, clusters: tuple[str, ...]) -> Table:
     return Table.from_arrow(frame.to_arrow(compat_level=pl.CompatLevel.oldest()), clusters)
 
 
-def _nothing(names: Names, options: Options, notes: Sequence[str]) -> Comparison:
+def _begun(names: Names, options: Options) -> Comparison:
     return Comparison(
         variant_key=names.variant_key,
         reference_key=names.reference_key,
@@ -171,36 +151,23 @@ def _nothing(names: Names, options: Options, notes: Sequence[str]) -> Comparison
         metric=names.metric,
         parser_version=names.parser_version,
         margin=options.margin,
-        complete=False,
-        notes=tuple(dict.fromkeys(notes)),
+        confidence_level=options.level,
     )
 
 
-def _one(
-    names: Names,
-    scenario: str,
-    formula: Expr,
-    pairs: Pairs,
-    options: Options,
-    notes: Sequence[str],
-    *,
-    complete: bool,
-) -> Comparison:
-    """One comparison of a formula on its pairs."""
+def _one(begun: Comparison, formula: Expr, pairs: Pairs, options: Options) -> Comparison:
+    """One comparison of a formula on its pairs; `begun` says what is compared."""
     clusters = tuple(sorted(pairs.variant["cluster_id"].unique().to_list()))
     left = _table(pairs.variant, clusters)
     right = _table(pairs.reference, clusters)
     score, reference_score = _value(formula, left), _value(formula, right)
-    base = _nothing(names, options, notes).model_copy(
+    base = begun.model_copy(
         update={
-            "scenario": scenario,
             "score": score,
             "reference_score": reference_score,
-            "confidence_level": options.level,
             "n_pairs": pairs.n_pairs,
             "n_clusters": pairs.n_clusters,
             "n_unpaired": pairs.n_unpaired,
-            "complete": complete,
             **_shifts(pairs),
             "degenerate": degenerate_reason(pairs, predictions(formula)),
         }

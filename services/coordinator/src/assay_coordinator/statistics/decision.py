@@ -1,17 +1,12 @@
-"""Non-inferiority verdicts and what a number of rows can show."""
+"""Verdicts of non-inferiority."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
 from enum import StrEnum
 
-from scipy.stats import norm
-
-from assay_coordinator.statistics.intervals import LEVEL, Interval
+from assay_coordinator.statistics.interval import Interval
 
 DEFAULT_MARGIN_POINTS = 2.0
-POWER = 0.80
 
 
 class Verdict(StrEnum):
@@ -36,29 +31,3 @@ def non_inferiority(difference: Interval, margin: float = DEFAULT_MARGIN_POINTS)
     if loss_low > margin:
         return Verdict.FAIL
     return Verdict.INCONCLUSIVE
-
-
-@dataclass(frozen=True)
-class Power:
-    """What the rows of a comparison can show, in the unit of its standard error."""
-
-    minimum_detectable_effect: float
-    achievable_margin: float
-
-
-def power(standard_error: float, level: float = LEVEL, target: float = POWER) -> Power:
-    """Smallest effect a two-sided test finds, and smallest margin the gate can pass, with `target` power.
-
-    Both are `(z[1 - alpha/2] + z[power]) * SE` for a normal estimate; the margin is that of a
-    variant without any true difference.
-    """
-    reach = float(norm.ppf(0.5 + level / 2) + norm.ppf(target)) * standard_error
-    return Power(minimum_detectable_effect=reach, achievable_margin=reach)
-
-
-def more_rows_needed(rows: int, standard_error: float, margin: float) -> int:
-    """Further rows, of the same kind, until the achievable margin is `margin` (SE falls as 1/sqrt n)."""
-    if rows == 0 or margin <= 0:
-        return 0
-    reach = power(standard_error).achievable_margin
-    return max(0, math.ceil(rows * (reach / margin) ** 2) - rows)

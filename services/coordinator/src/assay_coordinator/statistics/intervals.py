@@ -9,27 +9,12 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 from statsmodels.stats.proportion import proportion_confint
 
-LEVEL = 0.95
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A two-sided confidence interval; the unit is that of the estimate it belongs to."""
-
-    low: float
-    high: float
-    level: float = LEVEL
-    method: str = ""
-
-    def scaled(self, factor: float) -> Interval:
-        """The interval of `factor * x`; a negative factor swaps the ends."""
-        ends = sorted((self.low * factor, self.high * factor))
-        return Interval(ends[0], ends[1], self.level, self.method)
+from assay_coordinator.statistics.interval import LEVEL, Interval
 
 
 @dataclass(frozen=True)
 class PairedCounts:
-    """Pairs of binary outcomes: `only_variant` is right for the variant and wrong for the reference."""
+    """Pairs of binary outcomes: in `only_variant`, the variant is right and the reference wrong."""
 
     both: int
     only_variant: int
@@ -132,7 +117,7 @@ def tango_paired(counts: PairedCounts, level: float = LEVEL) -> Interval:
 
 
 def _tango_score(delta: float, n: int, b: int, c: int) -> float:
-    """Score statistic of `difference == delta`, with the nuisance proportion at its restricted MLE."""
+    """Score statistic of `difference == delta`; the nuisance proportion is at its restricted MLE."""
     linear = -b - c + (2 * n - b + c) * delta
     constant = -c * delta * (1 - delta)
     nuisance = (math.sqrt(max(0.0, linear**2 - 8 * n * constant)) - linear) / (4 * n)

@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from assay_coordinator.statistics.intervals import LEVEL, Interval
+from assay_coordinator.statistics.interval import LEVEL, Interval
+from assay_coordinator.statistics.request import REPLICATES
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 # weights float[B, clusters] -> score float[B]
 Statistic = Callable[[Floats], Floats]
 
-REPLICATES = 2000
 _CELLS_PER_CHUNK = 8_000_000  # 64 MB of float64
 
 
@@ -49,15 +49,15 @@ def paired_bootstrap(
 ) -> Bootstrap:
     """Percentile interval of a paired difference under resampling of clusters.
 
-    Davison and Hinkley (1997), "Bootstrap Methods and their Application", section 3.8 (clusters) and
-    5.3 (percentile). With few clusters the plain percentile interval is too short by about
+    Davison and Hinkley (1997), "Bootstrap Methods and their Application", section 3.8 (clusters)
+    and 5.3 (percentile). With few clusters the plain percentile interval is too short by about
     sqrt((n-1)/n) and by using z where t is due, so its tails are widened as Hesterberg (2015),
     "What Teachers Should Know About the Bootstrap", The American Statistician 69:371-386, section
     5.1.1 ("expanded percentile") proposes.
 
     Args:
-        difference: Maps multiplicities [B, clusters] to differences [B]; NaN where a draw lacks what
-            the composite needs (such draws are left out).
+        difference: Maps multiplicities [B, clusters] to differences [B]; NaN where a draw lacks
+            what the composite needs (such draws are left out).
         clusters: Number of clusters.
         strata: Stratum of each cluster; draws keep the number of clusters of each stratum.
         replicates: Number of draws.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from assay_coordinator.domain.comparison import Comparison
@@ -14,7 +15,8 @@ from assay_coordinator.domain.progress import (
     ScoreFacts,
     VariantStatus,
 )
-from assay_coordinator.statistics.comparing import Names, Options, compare, score_interval
+from assay_coordinator.statistics.interval import Interval
+from assay_coordinator.statistics.request import Names, Options
 from assay_coordinator.workflows.context import Context, Run
 from assay_core import verdicts
 from assay_core.aggregation import parse_expr
@@ -45,7 +47,7 @@ async def compare_variant(context: Context, run: Run, key: str) -> int:
         try:
             await _add_intervals(context, run, ours)
             if not variant.is_reference and theirs is not None and theirs.state == "SUCCEEDED":
-                found = await _compare(context, run, variant, reference, ours, theirs)
+                found = await _compare(context, run, _Side(variant, ours), _Side(reference, theirs))
                 await context.store.put_comparisons(run.study_id, found)
                 made += len(found)
         except AssayError as error:
@@ -59,11 +61,8 @@ async def _add_intervals(context: Context, run: Run, evaluation: EvaluationStatu
     scores = []
     for score in evaluation.scores:
         if score.interval is None and score.verdicts_uri and score.formula:
-            table = await asyncio.to_thread(read_verdicts, context.data, score)
-            options = _options(context, None, evaluation.dimension, score, score)
-            interval = await asyncio.to_thread(
-                score_interval, parse_expr(score.formula), table, options
-            )
+            options = _options(context, None, evaluation.dimension, [score])
+            interval = await asyncio.to_thread(_interval, context.data, score, options)
             scores.append(score.model_copy(update={"interval": interval}))
         else:
             scores.append(score)
@@ -72,37 +71,75 @@ async def _add_intervals(context: Context, run: Run, evaluation: EvaluationStatu
         await context.store.put_evaluation(run.study_id, changed)
 
 
-async def _compare(
-    context: Context,
-    run: Run,
-    variant: VariantStatus,
-    reference: VariantStatus,
-    ours: EvaluationStatus,
-    theirs: EvaluationStatus,
-) -> list[Comparison]:
+@dataclass(frozen=True)
+class _Side:
+    """A variant with its evaluation in one dimension."""
+
+    variant: VariantStatus
+    evaluation: EvaluationStatus
+
+
+async def _compare(context: Context, run: Run, ours: _Side, theirs: _Side) -> list[Comparison]:
     found: list[Comparison] = []
-    for score in ours.scores:
-        other = theirs.score(score.parser_version)
+    for score in ours.evaluation.scores:
+        other = theirs.evaluation.score(score.parser_version)
         if other is None:
             continue
         _same_metric(score, other)
-        names = Names(
-            variant.key, reference.key, ours.dimension, score.metric, score.parser_version
-        )
-        tables = await asyncio.gather(
-            asyncio.to_thread(read_verdicts, context.data, score),
-            asyncio.to_thread(read_verdicts, context.data, other),
-        )
+        dimension = ours.evaluation.dimension
         found += await asyncio.to_thread(
-            compare,
-            names,
-            parse_expr(score.formula),
-            *tables,
-            _options(context, run.spec.gate, ours.dimension, score, other),
-            missing=tuple(dict.fromkeys((*score.missing, *other.missing))),
-            notes=confounders(variant.engine, reference.engine),
+            _comparisons,
+            context.data,
+            Names(
+                ours.variant.key,
+                theirs.variant.key,
+                dimension,
+                score.metric,
+                score.parser_version,
+            ),
+            (score, other),
+            _options(context, run.spec.gate, dimension, (score, other)),
+            confounders(ours.variant.engine, theirs.variant.engine),
         )
     return found
+
+
+# The statistics bring scipy, statsmodels and polars, seconds of imports: the service answers, and
+# takes up its studies, before they are loaded by the first comparison, on its worker thread.
+
+
+def _interval(data: ObjectStore, score: ScoreFacts, options: Options) -> Interval | None:
+    from assay_coordinator.statistics.comparing import score_interval  # noqa: PLC0415 - see above
+
+    return score_interval(parse_expr(score.formula), read_verdicts(data, score), options)
+
+
+def _comparisons(
+    data: ObjectStore,
+    names: Names,
+    scores: tuple[ScoreFacts, ScoreFacts],
+    options: Options,
+    notes: Sequence[str],
+) -> list[Comparison]:
+    from assay_coordinator.statistics.comparing import compare  # noqa: PLC0415 - see above
+
+    score, other = scores
+    return compare(
+        names,
+        parse_expr(score.formula),
+        read_verdicts(data, score),
+        read_verdicts(data, other),
+        options,
+        missing=tuple(dict.fromkeys((*score.missing, *other.missing))),
+        notes=notes,
+    )
+
+
+def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """Comparisons with Holm-adjusted p-values. Blocks at the first call."""
+    from assay_coordinator.statistics.comparing import with_holm  # noqa: PLC0415 - see above
+
+    return with_holm(comparisons)
 
 
 def _same_metric(score: ScoreFacts, other: ScoreFacts) -> None:
@@ -120,11 +157,10 @@ def _options(
     context: Context,
     gate: GatePolicy | None,
     dimension: str,
-    score: ScoreFacts,
-    other: ScoreFacts,
+    scores: Sequence[ScoreFacts],
 ) -> Options:
-    """Margin of the dimension, and a seed that is a function of the data: a rerun gives the same."""
-    seed = digest_of([score.verdicts_digest, other.verdicts_digest, dimension])
+    """Margin of the dimension, and a seed that is a function of the data: a rerun is equal."""
+    seed = digest_of([*(score.verdicts_digest for score in scores), dimension])
     return Options(
         margin=(gate or GatePolicy()).margin_of(dimension),
         replicates=context.settings.bootstrap_replicates,

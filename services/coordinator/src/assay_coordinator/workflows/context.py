@@ -7,11 +7,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from assay_coordinator.domain.progress import EvaluationStatus, VariantStatus
+from assay_coordinator.domain.matrix import PlannedVariant
+from assay_coordinator.domain.progress import EvaluationStatus, Job, VariantStatus
 from assay_coordinator.domain.study import StudySpec
 from assay_coordinator.peers import Peers, patiently
 from assay_coordinator.settings import CoordinatorSettings
 from assay_coordinator.store import StudyRecords, StudyStore
+from assay_core.client import DEFAULT_TIMEOUT_SECONDS, call
 from assay_core.errors import AssayError, to_document
 from assay_core.storage import ObjectStore
 
@@ -56,46 +58,75 @@ async def load_run(context: Context, study_id: str, attempt: int) -> Run:
     return Run(study_id, attempt, record.project, record.spec)
 
 
-class Reporter:
-    """Writes down where a variant and its evaluations are, and says so to watchers."""
+@dataclass
+class VariantWork:
+    """A variant that is being worked on: what is needed for it, and where it is.
 
-    def __init__(self, context: Context, run: Run, variant: VariantStatus) -> None:
-        self._context = context
-        self._run = run
-        self.variant = variant
+    Writes down every change, which is what watchers see.
+    """
 
-    async def set(self, **changes: Any) -> VariantStatus:
+    context: Context
+    run: Run
+    planned: PlannedVariant
+    status: VariantStatus
+
+    @property
+    def key(self) -> str:
+        """Key of the variant."""
+        return self.status.key
+
+    async def set(self, **changes: Any) -> None:
         """Change the variant's status; writes only if something changes."""
-        changed = self.variant.model_copy(update=changes)
-        if changed != self.variant:
-            self.variant = changed
-            await self._context.store.put_variant(self._run.study_id, changed)
-        return self.variant
+        changed = self.status.model_copy(update=changes)
+        if changed != self.status:
+            self.status = changed
+            await self.context.store.put_variant(self.run.study_id, changed)
 
-    async def fail(self, error: AssayError, phase: str = "") -> None:
+    async def fail(self, error: AssayError) -> None:
         """Record that the variant failed."""
-        await self.set(state="FAILED", phase=phase, error=to_document(error))
-        await self.say(f"{self.variant.key} failed: {error.text}")
+        await self.set(state="FAILED", phase="", error=to_document(error))
+        await self.say(f"{self.key} failed: {error.text}")
 
-    async def evaluation(self, status: EvaluationStatus) -> None:
+    async def put_evaluation(self, status: EvaluationStatus) -> None:
         """Write down where an evaluation is."""
-        await self._context.store.put_evaluation(self._run.study_id, status)
+        await self.context.store.put_evaluation(self.run.study_id, status)
+
+    async def put_job(self, job: Job) -> None:
+        """Remember work in a peer that a cancel has to end."""
+        await self.context.store.put_job(self.run.study_id, job)
+
+    async def drop_job(self, job: Job) -> None:
+        """Forget work that has ended."""
+        await self.context.store.drop_job(self.run.study_id, job)
 
     async def say(self, text: str) -> None:
         """Append an event."""
-        await self._context.store.add_event(self._run.study_id, text)
+        await self.context.store.add_event(self.run.study_id, text)
 
-    async def patiently(
-        self, action: Callable[[], Awaitable[ResultT]], what: str, seconds: float | None = None
-    ) -> ResultT:
+    async def patiently(self, action: Callable[[], Awaitable[ResultT]], what: str) -> ResultT:
         """Repeat an idempotent call while its peer is away, and show that it is waited for."""
-        shown = self.variant.phase
+        shown = self.status.phase
 
         async def on_wait(error: AssayError) -> None:
             await self.set(phase=f"waiting for {what}: {error.reason.lower()}")
 
-        patience = self._context.settings.peer_patience_seconds if seconds is None else seconds
+        patience = self.context.settings.peer_patience_seconds
         result = await patiently(action, seconds=patience, what=what, on_wait=on_wait)
-        if self.variant.phase.startswith("waiting for "):
+        if self.status.phase.startswith(f"waiting for {what}"):
             await self.set(phase=shown)
         return result
+
+    async def call(
+        self,
+        method: Callable[..., Awaitable[ResultT]],
+        request: Any,
+        what: str,
+        *,
+        timeout: float = DEFAULT_TIMEOUT_SECONDS,  # noqa: ASYNC109 - the RPC's own deadline
+    ) -> ResultT:
+        """Call an idempotent method of a peer, for as long as its peer may be away."""
+
+        async def action() -> ResultT:
+            return await call(method, request, timeout=timeout)
+
+        return await self.patiently(action, what)

@@ -11,12 +11,13 @@ from assay_coordinator.domain.comparison import Comparison, GateResult
 from assay_coordinator.domain.policy import GatePolicy
 from assay_coordinator.domain.progress import EvaluationStatus, VariantStatus
 from assay_coordinator.domain.states import ACTIVE
+from assay_coordinator.domain.study import StudySpec
 from assay_coordinator.gate import evaluate_gate
 from assay_coordinator.report.assemble import Facts, assemble, plain_headline
 from assay_coordinator.report.html import render_html
 from assay_coordinator.report.tabular import render_csv, render_json
-from assay_coordinator.statistics.comparing import with_holm
 from assay_coordinator.store import ReportFile
+from assay_coordinator.workflows.comparing import corrected
 from assay_coordinator.workflows.context import Context, Run
 from assay_core.digest import sha256_bytes
 from assay_core.errors import AssayError, FailedPrecondition, from_document
@@ -42,18 +43,32 @@ async def finish_study(context: Context, run: Run) -> str:
     """
     variants = await context.store.variants(run.study_id)
     evaluations = await context.store.evaluations(run.study_id)
-    comparisons = with_holm(await context.store.comparisons(run.study_id))
+    comparisons = await asyncio.to_thread(corrected, await context.store.comparisons(run.study_id))
     await context.store.put_comparisons(run.study_id, comparisons)
     outcome = judge(run.spec.dimensions, variants, evaluations, comparisons)
     gate = (
-        gate_result(run.spec.gate, run, variants, evaluations, comparisons)
+        gate_result(run.spec.gate, run.spec, variants, comparisons)
         if run.spec.gate is not None
         else None
     )
     headline = gate.headline if gate is not None else plain_headline(comparisons, run.spec)
     if outcome.state is State.FAILED and outcome.error is not None:
         headline = f"The study failed: {outcome.error.message}."
-    files = await publish(context, run, variants, evaluations, comparisons, gate, headline, outcome)
+    files = await publish(
+        context,
+        Facts(
+            study_id=run.study_id,
+            spec=run.spec,
+            state=outcome.state.value,
+            variants=tuple(variants),
+            evaluations=tuple(evaluations),
+            comparisons=tuple(comparisons),
+            gate=gate,
+            headline=headline,
+            generated_at=time.time(),
+            version=package_version(),
+        ),
+    )
     await context.records.update(
         run.study_id,
         state=outcome.state,
@@ -101,13 +116,12 @@ def judge(
 
 def gate_result(
     policy: GatePolicy,
-    run: Run,
+    spec: StudySpec,
     variants: Sequence[VariantStatus],
-    evaluations: Sequence[EvaluationStatus],
     comparisons: Sequence[Comparison],
 ) -> GateResult:
     """Apply a policy to what a study has. Pure."""
-    main = [c for c in comparisons if c.parser_version == run.spec.main_parser]
+    main = [c for c in comparisons if c.parser_version == spec.main_parser]
     compared = {comparison.variant_key for comparison in main}
     missing = {}
     for variant in variants:
@@ -117,38 +131,16 @@ def gate_result(
             missing[variant.key] = f"not compressed: {from_document(variant.error).message}"
         elif variant.key not in compared:
             missing[variant.key] = "not compared with its reference"
-    return evaluate_gate(policy, main, dimensions=run.spec.dimensions, not_evaluated=missing)
+    return evaluate_gate(policy, main, dimensions=spec.dimensions, not_evaluated=missing)
 
 
-async def publish(
-    context: Context,
-    run: Run,
-    variants: Sequence[VariantStatus],
-    evaluations: Sequence[EvaluationStatus],
-    comparisons: Sequence[Comparison],
-    gate: GateResult | None,
-    headline: str,
-    outcome: Outcome,
-) -> tuple[ReportFile, ...]:
+async def publish(context: Context, facts: Facts) -> tuple[ReportFile, ...]:
     """Write the report's three files below `reports/<study>`."""
-    data = assemble(
-        Facts(
-            study_id=run.study_id,
-            spec=run.spec,
-            state=outcome.state.value,
-            variants=tuple(variants),
-            evaluations=tuple(evaluations),
-            comparisons=tuple(comparisons),
-            gate=gate,
-            headline=headline,
-            generated_at=time.time(),
-            version=package_version(),
-        )
-    )
+    data = assemble(facts)
     files = []
     for form, render in (("html", render_html), ("json", render_json), ("csv", render_csv)):
         content = await asyncio.to_thread(render, data)
-        key = context.data.join("reports", run.study_id, f"report.{form}")
+        key = context.data.join("reports", facts.study_id, f"report.{form}")
         await asyncio.to_thread(context.data.write_bytes, key, content)
         files.append(
             ReportFile(

@@ -7,11 +7,11 @@ import time
 
 from assay_coordinator.domain.progress import EvaluationStatus, Job
 from assay_coordinator.wire import peers as wire
-from assay_coordinator.workflows.context import Context, Reporter, Run
+from assay_coordinator.workflows.context import VariantWork
 from assay_coordinator.workflows.leases import LeaseKeeper
-from assay_core.client import call, stream
+from assay_core.client import stream
 from assay_core.errors import AssayError, is_retryable
-from assay_core.pb import evaluation_pb2, evaluation_pb2_grpc
+from assay_core.pb import evaluation_pb2
 
 _WRITE_SECONDS = 0.5
 _PATIENCE_WITHOUT_MODEL = 3.0
@@ -24,11 +24,9 @@ class ModelNeeded(Exception):  # noqa: N818 - a turn of events, not an error
 
 
 async def follow_evaluation(
-    context: Context,
-    run: Run,
+    work: VariantWork,
     spec: evaluation_pb2.EvaluationSpec,
     status: EvaluationStatus,
-    reporter: Reporter,
     keeper: LeaseKeeper | None,
 ) -> None:
     """Create the evaluation and follow it to a terminal state.
@@ -40,7 +38,7 @@ async def follow_evaluation(
         ModelNeeded: Without a keeper, if the evaluation waits for a model.
         AssayError: If the evaluation failed or was cancelled.
     """
-    follower = _Follower(context, run, spec, status, reporter, keeper)
+    follower = _Follower(work, spec, status, keeper)
     while True:
         evaluation = await follower.create()
         if await follower.follow(evaluation):
@@ -51,27 +49,21 @@ async def follow_evaluation(
 class _Follower:
     def __init__(
         self,
-        context: Context,
-        run: Run,
+        work: VariantWork,
         spec: evaluation_pb2.EvaluationSpec,
         status: EvaluationStatus,
-        reporter: Reporter,
         keeper: LeaseKeeper | None,
     ) -> None:
-        self._context = context
-        self._run = run
+        self._work = work
         self._status = status
-        self._reporter = reporter
         self._keeper = keeper
         self._name = f"evaluator {status.dimension}"
-        self._stub: evaluation_pb2_grpc.EvaluationServiceStub = context.peers.evaluator(
-            status.dimension
-        )
+        self._stub = work.context.peers.evaluator(status.dimension)
         self._request = evaluation_pb2.CreateEvaluationRequest(
-            project=run.project,
-            request_id=run.request_id("evaluation", status.variant_key, status.dimension),
+            project=work.run.project,
+            request_id=work.run.request_id("evaluation", work.key, status.dimension),
             spec=spec,
-            parser_versions=run.spec.parser_versions,
+            parser_versions=work.run.spec.parser_versions,
         )
         self._written = 0.0
 
@@ -79,13 +71,9 @@ class _Follower:
         """Create the evaluation, or find it and hand over the current lease."""
         if self._keeper is not None:
             self._request.lease.CopyFrom(await self._keeper.lease())
-
-        async def ask() -> evaluation_pb2.Evaluation:
-            return (await call(self._stub.CreateEvaluation, self._request)).evaluation
-
-        evaluation = await self._reporter.patiently(ask, self._name)
-        job = Job(kind="evaluation", id=evaluation.meta.id, owner=self._status.dimension)
-        await self._context.store.put_job(self._run.study_id, job)
+        create = self._stub.CreateEvaluation
+        evaluation = (await self._work.call(create, self._request, self._name)).evaluation
+        await self._work.put_job(self._job(evaluation))
         await self._write(evaluation, at_once=True)
         return evaluation
 
@@ -168,19 +156,15 @@ class _Follower:
                 "error": None,
             }
         )
-        await self._reporter.evaluation(self._status)
+        await self._work.put_evaluation(self._status)
 
     async def _finish(self, evaluation: evaluation_pb2.Evaluation) -> None:
         """Read the whole evaluation and write its scores down."""
         request = evaluation_pb2.GetEvaluationRequest(id=evaluation.meta.id)
-
-        async def read() -> evaluation_pb2.Evaluation:
-            return (await call(self._stub.GetEvaluation, request)).evaluation
-
-        evaluation = await self._reporter.patiently(read, self._name)
+        get = self._stub.GetEvaluation
+        evaluation = (await self._work.call(get, request, self._name)).evaluation
         status = self._status
-        job = Job(kind="evaluation", id=evaluation.meta.id, owner=status.dimension)
-        await self._context.store.drop_job(self._run.study_id, job)
+        await self._work.drop_job(self._job(evaluation))
         state = wire.state_name(evaluation.meta.state)
         if state != "SUCCEEDED":
             raise wire.failure(evaluation.meta, f"evaluation {evaluation.meta.id}")
@@ -196,11 +180,14 @@ class _Follower:
                 "error": None,
             }
         )
-        await self._reporter.evaluation(self._status)
-        await self._reporter.say(f"{status.variant_key}: {status.dimension} {self._score_text()}")
+        await self._work.put_evaluation(self._status)
+        await self._work.say(f"{self._work.key}: {status.dimension} {self._score_text()}")
+
+    def _job(self, evaluation: evaluation_pb2.Evaluation) -> Job:
+        return Job(kind="evaluation", id=evaluation.meta.id, owner=self._status.dimension)
 
     def _score_text(self) -> str:
-        score = self._status.score(self._run.spec.main_parser)
+        score = self._status.score(self._work.run.spec.main_parser)
         if score is None:
             return "has no score"
         if score.value is None:

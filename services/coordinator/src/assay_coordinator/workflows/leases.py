@@ -17,7 +17,7 @@ from google.protobuf import duration_pb2
 
 from assay_coordinator.domain.progress import ArtifactFacts, Job
 from assay_coordinator.wire import peers as wire
-from assay_coordinator.workflows.context import Context, Reporter, Run
+from assay_coordinator.workflows.context import Context, VariantWork
 from assay_core.client import call, stream
 from assay_core.errors import (
     AssayError,
@@ -36,16 +36,13 @@ _RELEASE_SECONDS = 5.0
 class LeaseKeeper:
     """Holds one lease after another on the same artifact."""
 
-    def __init__(
-        self, context: Context, run: Run, artifact: ArtifactFacts, reporter: Reporter
-    ) -> None:
-        self._context = context
-        self._run = run
+    def __init__(self, work: VariantWork, artifact: ArtifactFacts) -> None:
+        self._work = work
         self._artifact = artifact
-        self._reporter = reporter
-        self._serving = context.peers.serving
+        self._serving = work.context.peers.serving
+        self._settings = work.context.settings
         self._ttl = duration_pb2.Duration()
-        self._ttl.FromNanoseconds(round(context.settings.lease_ttl_seconds * 1e9))
+        self._ttl.FromNanoseconds(round(self._settings.lease_ttl_seconds * 1e9))
         self._current: asyncio.Future[serving_pb2.Lease] = asyncio.Future()
         self._changed = asyncio.Event()
         self._held: serving_pb2.Lease | None = None
@@ -85,7 +82,7 @@ class LeaseKeeper:
                 self._current.set_result(lease)
                 await self._renew_until_lost(lease, changed)
                 self._retire()
-                await self._reporter.say(f"{self._reporter.variant.key}: lease lost, asking again")
+                await self._work.say(f"{self._work.key}: lease lost, asking again")
         except AssayError as error:
             self._retire()
             self._current.set_exception(error)
@@ -93,9 +90,10 @@ class LeaseKeeper:
 
     async def release(self) -> None:
         """Give back every lease of this variant on record, also those from before a crash."""
-        for job in await self._context.store.jobs(self._run.study_id):
-            if job.kind == "lease" and job.owner == self._reporter.variant.key:
-                await release_lease(self._context, self._run.study_id, job)
+        context, study_id = self._work.context, self._work.run.study_id
+        for job in await context.store.jobs(study_id):
+            if job.kind == "lease" and job.owner == self._work.key:
+                await release_lease(context, study_id, job)
 
     # -- one lease ---------------------------------------------------------------------------------
 
@@ -104,8 +102,8 @@ class LeaseKeeper:
         while True:
             response = await self._load()
             lease = response.lease
-            job = Job(kind="lease", id=lease.id, owner=self._reporter.variant.key)
-            await self._context.store.put_job(self._run.study_id, job)
+            job = Job(kind="lease", id=lease.id, owner=self._work.key)
+            await self._work.put_job(job)
             resident = asyncio.create_task(self._until_resident(response.model))
             renewing = asyncio.create_task(self._renew_until_lost(lease, asyncio.Event()))
             try:
@@ -118,28 +116,20 @@ class LeaseKeeper:
 
     async def _load(self) -> serving_pb2.LoadModelResponse:
         request = serving_pb2.LoadModelRequest(
-            project=self._run.project,
+            project=self._work.run.project,
             request_id=uuid.uuid4().hex,  # each acquisition is a lease of its own
             artifact_uri=self._artifact.uri,
             artifact_digest=self._artifact.digest,
             lease_ttl=self._ttl,
-            holder=self._run.study_id,
+            holder=self._work.run.study_id,
         )
-        limit = self._context.settings.load_timeout_seconds
-
-        async def load() -> serving_pb2.LoadModelResponse:
-            return await call(self._serving.LoadModel, request, timeout=limit)
-
-        return await self._reporter.patiently(load, "serving")
+        limit = self._settings.load_timeout_seconds
+        return await self._work.call(self._serving.LoadModel, request, "serving", timeout=limit)
 
     async def _until_resident(self, model: serving_pb2.Model) -> None:
         request = serving_pb2.WatchModelRequest(id=model.meta.id)
         get = serving_pb2.GetModelRequest(id=model.meta.id)
-
-        async def read() -> serving_pb2.Model:
-            return (await call(self._serving.GetModel, get)).model
-
-        limit = self._context.settings.load_timeout_seconds
+        limit = self._settings.load_timeout_seconds
         end = asyncio.get_running_loop().time() + limit
         while not await self._is_resident(model):
             left = end - asyncio.get_running_loop().time()
@@ -158,7 +148,7 @@ class LeaseKeeper:
                 if not (is_retryable(error) or isinstance(error, DeadlineExceeded)):
                     raise
             await asyncio.sleep(0.3)
-            model = await self._reporter.patiently(read, "serving")
+            model = (await self._work.call(self._serving.GetModel, get, "serving")).model
 
     async def _is_resident(self, model: serving_pb2.Model) -> bool:
         state = wire.state_name(model.meta.state)
@@ -167,12 +157,12 @@ class LeaseKeeper:
         progress = wire.progress(model.meta.progress)
         if state != "SUCCEEDED":
             phase = progress.phase or ("queued" if state == "QUEUED" else "loading")
-            await self._reporter.set(phase=f"loading: {phase}", state="WAITING_FOR_MODEL")
+            await self._work.set(phase=f"loading: {phase}", state="WAITING_FOR_MODEL")
         return state == "SUCCEEDED"
 
     async def _renew_until_lost(self, lease: serving_pb2.Lease, lost: asyncio.Event) -> None:
         """Renew at a third of the time to live; returns when the lease is gone."""
-        pause = self._context.settings.lease_ttl_seconds / 3
+        pause = self._settings.lease_ttl_seconds / 3
         while not lost.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(lost.wait(), pause)
@@ -198,11 +188,9 @@ class LeaseKeeper:
 
 
 @asynccontextmanager
-async def held_lease(
-    context: Context, run: Run, artifact: ArtifactFacts, reporter: Reporter
-) -> AsyncIterator[LeaseKeeper]:
+async def held_lease(work: VariantWork, artifact: ArtifactFacts) -> AsyncIterator[LeaseKeeper]:
     """Keep a lease during the block; it is released at the end, however the block ends."""
-    keeper = LeaseKeeper(context, run, artifact, reporter)
+    keeper = LeaseKeeper(work, artifact)
     keeping = asyncio.create_task(keeper.keep())
     try:
         yield keeper

@@ -1,9 +1,9 @@
 """The durable workflow of a study, on DBOS.
 
-One workflow per attempt, `<study>:<attempt>`. What each step does is idempotent (creates carry an id
-derived from study, attempt and content), so a step cut short by `kill -9` is simply run again; what
-was finished is read from the workflow store. Steps of different peers overlap: all variants are
-asked of the compression service at once, and are evaluated in order as they are ready.
+One workflow per attempt, `<study>:<attempt>`. What each step does is idempotent (creates carry an
+id derived from study, attempt and content), so a step cut short by `kill -9` is simply run again;
+what was finished is read from the workflow store. Steps of different peers overlap: all variants
+are asked of the compression service at once, and are evaluated in order as they are ready.
 
 Everything runs on the event loop of the process: DBOS is launched from it and adopts it, and the
 gRPC channels belong to it.
@@ -25,7 +25,7 @@ from assay_coordinator.domain.states import ACTIVE
 from assay_coordinator.store import StudyRecord
 from assay_coordinator.workflows.comparing import compare_variant
 from assay_coordinator.workflows.compressing import make_variant
-from assay_coordinator.workflows.context import Context, Reporter, Run, load_run
+from assay_coordinator.workflows.context import Context, VariantWork, load_run
 from assay_coordinator.workflows.evaluating import evaluate_variant
 from assay_coordinator.workflows.finishing import finish_study
 from assay_coordinator.workflows.stopping import end_children, mark_stopped
@@ -118,7 +118,7 @@ class StudyRunner(DBOSConfiguredInstance):  # type: ignore[misc]  # dbos is unty
             with self._tracked():
                 return await self._run_study(study_id, attempt)
         except Exception as error:
-            # A defect of ours: the study must not stay RUNNING for ever. (A cancel is no Exception.)
+            # A defect of ours: the study must not stay RUNNING. (A cancel is no Exception.)
             _LOG.exception("study_workflow_failed", study=study_id)
             await DBOS.run_step_async({"name": "fail"}, self._fail, study_id, _as_assay(error))
             raise
@@ -191,12 +191,10 @@ class StudyRunner(DBOSConfiguredInstance):  # type: ignore[misc]  # dbos is unty
         return [variant.key for variant in planned]
 
     async def _make(self, study_id: str, attempt: int, key: str) -> bool:
-        run, planned, reporter = await self._variant(study_id, attempt, key)
-        return await make_variant(self._context, run, planned, reporter)
+        return await make_variant(await self._work(study_id, attempt, key))
 
     async def _evaluate(self, study_id: str, attempt: int, key: str) -> bool:
-        run, _, reporter = await self._variant(study_id, attempt, key)
-        return await evaluate_variant(self._context, run, reporter)
+        return await evaluate_variant(await self._work(study_id, attempt, key))
 
     async def _compare(self, study_id: str, attempt: int, key: str) -> int:
         run = await load_run(self._context, study_id, attempt)
@@ -238,14 +236,12 @@ class StudyRunner(DBOSConfiguredInstance):  # type: ignore[misc]  # dbos is unty
             return  # it had ended before
         await self._context.store.add_event(study_id, state.value.lower())
 
-    async def _variant(
-        self, study_id: str, attempt: int, key: str
-    ) -> tuple[Run, PlannedVariant, Reporter]:
+    async def _work(self, study_id: str, attempt: int, key: str) -> VariantWork:
         run = await load_run(self._context, study_id, attempt)
         planned = next(variant for variant in expand(run.spec) if variant.key == key)
         status = await self._context.store.variant(study_id, key)
         assert status is not None  # noqa: S101 - written by `begin`
-        return run, planned, Reporter(self._context, run, status)
+        return VariantWork(self._context, run, planned, status)
 
 
 def _fresh(planned: PlannedVariant, position: int) -> VariantStatus:

@@ -13,7 +13,7 @@ _ERROR = "__assay_error__"
 _FOREIGN = "__exception__"
 
 
-class WorkflowFailed(Exception):
+class ForeignError(Exception):
     """An exception read back from the workflow store, by type and text."""
 
 
@@ -49,5 +49,5 @@ def _decode(document: dict[str, Any]) -> Any:
     if _ERROR in document:
         return from_document(document[_ERROR])
     if _FOREIGN in document:
-        return WorkflowFailed(document[_FOREIGN])
+        return ForeignError(document[_FOREIGN])
     return document

@@ -1,0 +1,38 @@
+"""What a number of rows can show."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from scipy.stats import norm
+
+from assay_coordinator.statistics.interval import LEVEL
+
+POWER = 0.80
+
+
+@dataclass(frozen=True)
+class Power:
+    """What the rows of a comparison can show, in the unit of its standard error."""
+
+    minimum_detectable_effect: float
+    achievable_margin: float
+
+
+def power(standard_error: float, level: float = LEVEL, target: float = POWER) -> Power:
+    """Smallest effect that a test finds, and margin that the gate passes, with `target` power.
+
+    Both are `(z[1 - alpha/2] + z[power]) * SE` for a normal estimate; the margin is that of a
+    variant without any true difference.
+    """
+    reach = float(norm.ppf(0.5 + level / 2) + norm.ppf(target)) * standard_error
+    return Power(minimum_detectable_effect=reach, achievable_margin=reach)
+
+
+def more_rows_needed(rows: int, standard_error: float, margin: float) -> int:
+    """Further rows of the same kind until `margin` is achievable; SE falls as 1/sqrt(n)."""
+    if rows == 0 or margin <= 0:
+        return 0
+    reach = power(standard_error).achievable_margin
+    return max(0, math.ceil(rows * (reach / margin) ** 2) - rows)

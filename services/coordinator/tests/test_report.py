@@ -1,0 +1,288 @@
+"""The report: what stands where, that hostile text stays text, and that it needs nothing else."""
+
+import csv
+import json
+from html.parser import HTMLParser
+
+import pytest
+
+from assay_coordinator.domain.comparison import Comparison, GateResult, VariantGate
+from assay_coordinator.domain.progress import (
+    ArtifactFacts,
+    Counts,
+    EngineFacts,
+    EvaluationStatus,
+    ScoreFacts,
+    VariantStatus,
+)
+from assay_coordinator.domain.study_file import load_study
+from assay_coordinator.report.assemble import Facts, assemble, plain_headline
+from assay_coordinator.report.html import render_html
+from assay_coordinator.report.model import ReportData
+from assay_coordinator.report.tabular import CSV_COLUMNS, render_csv, render_json
+from assay_coordinator.statistics.decision import Verdict
+from assay_coordinator.statistics.interval import Interval
+from assay_core.errors import InvalidArgument, to_document
+
+HOSTILE = "<script>alert('x')</script><img src=x onerror=alert(1)>\"'>"
+
+
+def variant(position, label, method, bits, sparsity=0.0, **changes):
+    key = f"demo/{label}/seed0"
+    return VariantStatus(
+        key=key,
+        position=position,
+        model_name="demo",
+        model_uri="models/demo",
+        method=method,
+        label=label,
+        calibration_seed=0,
+        reference_key="demo/dense/seed0",
+        state="SUCCEEDED",
+        artifact=ArtifactFacts(
+            uri="file:///a", digest="sha256:" + "ab" * 32, bits_per_weight=bits, sparsity=sparsity
+        ),
+        engine=EngineFacts(family="vllm-cpu", version="0.32", dtype="float32"),
+    ).model_copy(update=changes)
+
+
+def evaluation(key, dimension, value, missing=()):
+    score = ScoreFacts(
+        metric=dimension,
+        parser_version="assay-2026",
+        value=None if missing else value,
+        partial_value=value,
+        counts=Counts(n=100, n_expected=100, answered=90, refused=6, unparsable=4),
+        complete=not missing,
+        missing=missing,
+        interval=Interval(value - 4, value + 4),
+    )
+    return EvaluationStatus(
+        variant_key=key, dimension=dimension, state="SUCCEEDED", scores=(score,)
+    )
+
+
+def comparison(key, dimension, difference, **changes):
+    return Comparison(
+        variant_key=key,
+        reference_key="demo/dense/seed0",
+        dimension=dimension,
+        metric=dimension,
+        parser_version="assay-2026",
+        score=80 + difference,
+        reference_score=80,
+        difference=difference,
+        interval_low=difference - 2,
+        interval_high=difference + 2,
+        p_value=0.0004,
+        p_value_holm=0.0008,
+        n_pairs=100,
+        n_clusters=50,
+        verdict=Verdict.FAIL if difference < -4 else Verdict.INCONCLUSIVE,
+    ).model_copy(update=changes)
+
+
+def facts(**changes):
+    spec = load_study(
+        "name: small\nmodels: [demo]\nrecipes: [gptq: {bits: [8, 3]}, magnitude: {pattern: '2:4'}]\n"
+        "dimensions: [ethics, fairness]\npack: demo\nrow_limit: 20\n"
+    )
+    dense, q8, q3, pruned = (
+        variant(0, "dense", "dense", 16.0),
+        variant(1, "gptq-8bit-g128", "gptq", 8.25),
+        variant(2, "gptq-3bit-g128", "gptq", 3.25),
+        variant(3, "magnitude-2:4", "magnitude", 16.0, 0.5),
+    )
+    broken = InvalidArgument("group_size 128 does not divide 48", remedy="use 16")
+    q8 = q8.model_copy(
+        update={"artifact": None, "state": "FAILED", "error": to_document(broken), "engine": None}
+    )
+    values = {dense.key: 80.0, q3.key: 73.9, pruned.key: 79.0}
+    base = Facts(
+        study_id="study-1",
+        spec=spec,
+        state="SUCCEEDED",
+        variants=(dense, q8, q3, pruned),
+        evaluations=tuple(
+            evaluation(
+                key, dimension, value, ("few_shot: no train rows",) * (dimension == "fairness")
+            )
+            for key, value in values.items()
+            for dimension in spec.dimensions
+        ),
+        comparisons=(
+            comparison(q3.key, "ethics", -6.1),
+            comparison(q3.key, "fairness", -0.5, notes=("differences are biased upward near 0",)),
+            comparison(pruned.key, "ethics", -1.0),
+            comparison(q3.key, "ethics", -7.0, scenario="zero_shot"),
+        ),
+        gate=None,
+        headline="Do not ship demo/gptq-3bit-g128.",
+        generated_at=1_800_000_000.0,
+        version="0.1.0",
+    )
+    return Facts(**{**base.__dict__, **changes})
+
+
+class Page(HTMLParser):
+    """Tags with attributes, and the visible text."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.text, self._in = [], [], []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self._in.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag in self._in:
+            while self._in.pop() != tag:
+                pass
+
+    def handle_data(self, data):
+        if data.strip() and "style" not in self._in and "title" not in self._in:
+            self.text.append(" ".join(data.split()))
+
+
+def page(data):
+    return Page(render_html(data).decode())
+
+
+def test_the_first_line_is_the_answer_in_a_sentence():
+    assert page(assemble(facts())).text[1] == "Do not ship demo/gptq-3bit-g128."
+
+
+def test_sections_stand_in_their_order():
+    ids = [a["id"] for tag, a in page(assemble(facts())).tags if tag == "section"]
+    assert ids == ["scores", "plots", "details", "not-run", "provenance"]
+
+
+def test_a_cell_shows_score_interval_and_paired_difference():
+    text = page(assemble(facts())).text
+    assert "73.9 [69.9, 77.9]" in text
+    assert "−6.1 [−8.1, −4.1]" in text
+    assert "✗ fail" in text
+    assert "< 0.001" in text
+    assert "6.0 %" in text
+    assert "4.0 %" in text
+
+
+def test_what_was_not_run_is_listed_with_its_reason():
+    data = assemble(facts())
+    listed = {item.what: item.why for item in data.not_run}
+    assert "does not divide" in listed["demo/gptq-8bit-g128/seed0"]
+    assert "few_shot" in listed["parts of fairness"]
+    assert "20 rows" in listed["further rows"]
+    assert any("does not divide 48" in text for text in page(data).text)
+
+
+def test_demo_scores_say_that_they_say_nothing():
+    assert any("say nothing of real models" in text for text in page(assemble(facts())).text)
+    spec = load_study(
+        "name: x\nmodels: [demo]\nrecipes: [dense]\ndimensions: [ethics, fairness]\npack: packs/real\n"
+    )
+    real = facts(spec=spec)
+    assert not any("say nothing of real models" in text for text in page(assemble(real)).text)
+
+
+def test_hostile_text_stays_text_everywhere():
+    base = facts()
+    variants = list(base.variants)
+    variants[2] = variants[2].model_copy(update={"label": HOSTILE, "model_name": HOSTILE})
+    variants[1] = variants[1].model_copy(
+        update={"error": to_document(InvalidArgument(HOSTILE, remedy=HOSTILE))}
+    )
+    gate = GateResult(
+        verdict=Verdict.FAIL,
+        headline=HOSTILE,
+        variants=(VariantGate(variant_key=HOSTILE, verdict=Verdict.FAIL, reasons=(HOSTILE,)),),
+    )
+    spec = base.spec.model_copy(update={"name": HOSTILE})
+    comparisons = (base.comparisons[0].model_copy(update={"notes": (HOSTILE,)}),)
+    hostile = facts(
+        spec=spec, variants=tuple(variants), gate=gate, headline=HOSTILE, comparisons=comparisons
+    )
+    html = render_html(assemble(hostile)).decode()
+    tags = {tag for tag, _ in Page(html).tags}
+    assert "script" not in tags
+    assert "img" not in tags
+    attributes = {name for _, a in Page(html).tags for name in a}
+    assert not any(name.startswith("on") for name in attributes)
+    assert "&lt;script&gt;" in html
+
+
+def test_the_page_loads_nothing_and_its_policy_forbids_it():
+    tags = page(assemble(facts())).tags
+    policy = next(a["content"] for tag, a in tags if a.get("http-equiv"))
+    assert policy.startswith("default-src 'none'; style-src 'sha256-")
+    for tag, attributes in tags:
+        assert tag not in ("script", "link", "iframe", "img")
+        assert "style" not in attributes, "an inline style would be blocked by the policy"
+        assert not attributes.get("href", "#").startswith("http")
+
+
+def test_the_page_can_be_used_without_a_mouse_and_without_colours():
+    tags = page(assemble(facts())).tags
+    regions = [a for tag, a in tags if a.get("role") == "region"]
+    assert regions
+    assert all(a["tabindex"] == "0" and a["aria-label"] for a in regions)
+    pictures = [a for tag, a in tags if tag == "svg" and a.get("role") == "img"]
+    assert len(pictures) == 2
+    assert "gptq-3bit-g128: 73.9 [69.9, 77.9]" in pictures[0]["aria-label"]
+    assert all(a.get("scope") for tag, a in tags if tag == "th")
+    assert any(tag == "html" and a["lang"] == "en" for tag, a in tags)
+
+
+def test_every_variant_is_in_the_plot_inside_its_frame():
+    from assay_coordinator.report.plots import trust_against_bits
+
+    for picture in trust_against_bits(assemble(facts())):
+        assert len(picture.points) == 3
+        for point in picture.points:
+            assert picture.left <= point.x <= picture.right
+            assert picture.top - 1 <= point.high <= point.y <= point.low <= picture.bottom + 1
+        dense, quantized, pruned = picture.points
+        assert dense.x < quantized.x < picture.strip_from < pruned.x
+
+
+def test_json_is_the_whole_report_with_its_schema_version():
+    data = assemble(facts())
+    document = json.loads(render_json(data))
+    assert document["schema_version"] == 1
+    assert ReportData.model_validate(document) == data
+
+
+def test_csv_has_one_line_per_score_and_no_formulas():
+    spec = facts().spec.model_copy(update={"name": "x"})
+    variants = list(facts().variants)
+    variants[2] = variants[2].model_copy(update={"label": "=cmd|'/c calc'!A1"})
+    content = render_csv(assemble(facts(spec=spec, variants=tuple(variants)))).decode()
+    rows = list(csv.DictReader(content.splitlines()))
+    assert tuple(rows[0]) == CSV_COLUMNS
+    assert len(rows) == 6
+    row = next(r for r in rows if "3bit" in r["variant"] and r["dimension"] == "ethics")
+    assert (row["difference"], row["verdict"], row["score"]) == ("-6.1", "fail", "73.9")
+    assert row["label"].startswith("'=")
+
+
+def test_without_a_gate_the_headline_names_the_largest_sure_fall():
+    base = facts()
+    text = plain_headline(base.comparisons, base.spec)
+    assert text.startswith("1 of 2 variants surely falls against")
+    assert "demo/gptq-3bit-g128: ethics -6.1 [-8.1, -4.1]" in text
+    assert plain_headline((), base.spec) == "Nothing was compared."
+
+
+@pytest.mark.parametrize("variants", [1, 50])
+def test_a_large_report_is_small_enough_to_open_at_once(variants):
+    base = facts()
+    made = [base.variants[0]] + [
+        variant(i, f"gptq-{i}", "gptq", 2 + i / 10) for i in range(1, variants)
+    ]
+    evaluations = tuple(evaluation(v.key, d, 70.0) for v in made for d in base.spec.dimensions)
+    html = render_html(
+        assemble(facts(variants=tuple(made), evaluations=evaluations, comparisons=()))
+    )
+    assert len(html) < 400_000
