@@ -39,13 +39,14 @@ from assay_serving.settings import ServingSettings
 
 
 class MemoryRuntime:
-    """Engines in memory: a completion's text is the digest of what is resident."""
+    """Engines in memory: a completion carries the digest of what is resident."""
 
     def __init__(self) -> None:
         self.resident: dict[str, str] = {}
         self.history: list[tuple[str, str]] = []
         self.refuse: set[str] = set()
         self.dead = False
+        self.answers_from = ""
         self.hold = asyncio.Event()
         self.hold.set()
         self.running = 0
@@ -79,8 +80,9 @@ class MemoryRuntime:
     def _answer(self, handle: str, item: Item, index: int) -> Completion | Failure:
         if self.dead:
             return Failure(item.id, index, FailureKind.ENGINE_DEAD, "the engine process ended")
+        digest = self.answers_from or self.resident[handle]
         return Completion(
-            item.id, index, self.resident[handle], FinishReason.STOP, 1, 1, "sha256:x", "sha256:y"
+            item.id, index, "text", FinishReason.STOP, 1, 1, digest, prompt_digest="sha256:y"
         )
 
     async def count_tokens(self, handle: str, items: Sequence[Item]) -> list[int]:
@@ -172,7 +174,7 @@ async def one(batch: Batch) -> AsyncIterator[Batch]:
 async def generate(world: World, known: ModelRecord, lease, wanted: list[Item]) -> list[str]:
     batch = Batch(lease.id, known.model.artifact_digest, wanted)
     stream = GenerateStream(world.engine(known)).run(one(batch))
-    return [result.text async for results in stream for result in results]
+    return [result.artifact_digest async for results in stream for result in results]
 
 
 async def test_variants_of_one_architecture_share_an_engine_by_swaps(world):
@@ -256,6 +258,14 @@ async def test_a_dead_engine_ends_streams_with_unavailable_and_restarts_on_the_n
     again, lease = await world.leased("a")
     assert len(await generate(world, again, lease, items(2))) == 2
     assert [what for _, what in world.runtime.history] == ["start", "end", "start"]
+
+
+async def test_an_answer_from_other_weights_ends_the_stream(world):
+    known, lease = await world.leased("a")
+    world.runtime.answers_from = "sha256:" + "0" * 64
+    with pytest.raises(FailedPrecondition) as refusal:
+        await generate(world, known, lease, items(2))
+    assert refusal.value.reason == "WRONG_WEIGHTS"
 
 
 async def test_files_that_changed_since_the_digest_was_taken_are_not_loaded(world):

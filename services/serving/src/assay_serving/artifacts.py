@@ -51,8 +51,12 @@ class Artifact:
 
     uri: str
     path: Path
-    digest: str
     config: dict[str, Any]
+
+    @cached_property
+    def digest(self) -> str:
+        """Content digest. A plain checkpoint is read whole for it, once."""
+        return content_digest(self.path)
 
     @property
     def architecture(self) -> str:
@@ -116,7 +120,7 @@ class Artifact:
             return file.read_text()
         settings = self.path / "tokenizer_config.json"
         if settings.is_file():
-            template = json.loads(settings.read_text()).get("chat_template")
+            template = _read_json(settings).get("chat_template")
             return template if isinstance(template, str) else None
         return None
 
@@ -124,9 +128,7 @@ class Artifact:
 def open_artifact(
     uri: str, *, allowed: Collection[str], cache: Path, expected_digest: str = ""
 ) -> Artifact:
-    """Find an artifact, check its form and compute its identity. Reads, never writes its files.
-
-    Blocks: a plain checkpoint is read whole for its digest.
+    """Find an artifact and check its form. Reads, never writes its files. Blocks.
 
     Raises:
         InvalidArgument: The URI is empty or its scheme is unknown.
@@ -142,15 +144,15 @@ def open_artifact(
     path = _local_directory(uri, allowed, cache)
     config = _read_config(path)
     _check_weights(path)
-    digest = content_digest(path)
-    if expected_digest and digest != expected_digest:
+    artifact = Artifact(uri=uri, path=path, config=config)
+    if expected_digest and artifact.digest != expected_digest:
         raise FailedPrecondition.of(
             "artifact_digest",
-            f"is {expected_digest}, but the directory holds {digest}",
+            f"is {expected_digest}, but the directory holds {artifact.digest}",
             reason="DIGEST_MISMATCH",
             remedy="take the digest of the artifact from the compression service",
         )
-    return Artifact(uri=uri, path=path, digest=digest, config=config)
+    return artifact
 
 
 def content_digest(path: Path) -> str:
@@ -164,10 +166,15 @@ def verify_files(path: Path, digest: str) -> None:
     """Check that the files of a directory are those that `digest` stands for.
 
     Raises:
-        DataLoss: A file is missing or differs; names the file where a manifest lists it.
+        DataLoss: A file is missing or differs, or there are weights that the manifest does not
+            list; names the file where there is a manifest.
     """
     if (path / MANIFEST_NAME).is_file():
         verify(path)
+        listed = read_manifest(path).files
+        for file in sorted(path.glob("*.safetensors")):
+            if file.name not in listed:
+                raise _damaged(file, "is not listed in the manifest")
     actual = content_digest(path)
     if actual != digest:
         raise DataLoss(
@@ -216,13 +223,17 @@ def _read_config(path: Path) -> dict[str, Any]:
             reason="NOT_A_CHECKPOINT",
             remedy="name a directory in Hugging Face layout",
         )
+    return _read_json(file)
+
+
+def _read_json(file: Path) -> dict[str, Any]:
     try:
-        config = json.loads(file.read_text())
+        document = json.loads(file.read_text())
     except ValueError as error:
         raise _damaged(file, "is not readable JSON") from error
-    if not isinstance(config, dict):
+    if not isinstance(document, dict):
         raise _damaged(file, "is not a JSON object")
-    return config
+    return document
 
 
 def _check_weights(path: Path) -> None:
@@ -238,6 +249,12 @@ def _check_weights(path: Path) -> None:
         )
     for file in weights:
         _check_safetensors(file)
+    index = path / "model.safetensors.index.json"
+    if index.is_file():
+        there = {file.name for file in weights}
+        for name in sorted(set(_read_json(index).get("weight_map", {}).values())):
+            if name not in there:
+                raise _damaged(path / name, "is missing")
 
 
 def _check_safetensors(file: Path) -> None:

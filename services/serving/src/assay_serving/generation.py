@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from assay_core.errors import FailedPrecondition, InvalidArgument
 from assay_serving import metrics
-from assay_serving.domain import Completion, Failure, FailureKind, Item, Result
+from assay_serving.domain import Completion, FailureKind, Item, Result
 from assay_serving.engine_host import Engine
 from assay_serving.gates import Permit
 
@@ -90,7 +90,7 @@ class GenerateStream:
             async for results in answers:
                 if left == batch.completions:
                     metrics.FIRST_RESULT_SECONDS.observe(time.monotonic() - arrived)
-                await self._check(results)
+                await self._check(results, batch.digest)
                 # Room is given back as completions finish, so that the next message enters while
                 # the last ones of this message are still being generated.
                 left -= len(results)
@@ -108,23 +108,25 @@ class GenerateStream:
                 )
         self._in_flight.update(item.id for item in items)
 
-    async def _check(self, results: Sequence[Result]) -> None:
+    async def _check(self, results: Sequence[Result], digest: str) -> None:
         for result in results:
             if isinstance(result, Completion):
+                if result.artifact_digest != digest:
+                    raise _wrong_weights("the engine answered with another artifact", None)
                 metrics.COMPLETIONS.labels(result.finish_reason.value).inc()
                 metrics.PROMPT_TOKENS.inc(result.prompt_tokens)
                 metrics.COMPLETION_TOKENS.inc(result.completion_tokens)
             elif result.kind is FailureKind.ENGINE_DEAD:
                 raise await self._engine.died()
             elif result.kind is FailureKind.WRONG_WEIGHTS:
-                raise _wrong_weights(result)
+                raise _wrong_weights(result.message, result.remedy)
             else:
                 metrics.COMPLETIONS.labels(result.kind.value.lower()).inc()
 
 
-def _wrong_weights(failure: Failure) -> FailedPrecondition:
+def _wrong_weights(message: str, remedy: str | None) -> FailedPrecondition:
     return FailedPrecondition(
-        failure.message, reason="WRONG_WEIGHTS", field="artifact_digest", remedy=failure.remedy
+        message, reason="WRONG_WEIGHTS", field="artifact_digest", remedy=remedy
     )
 
 

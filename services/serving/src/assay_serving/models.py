@@ -136,6 +136,7 @@ class ModelManager:
             request.artifact_uri, request.options, request.artifact_digest
         )
         artifact = description.artifact
+        await asyncio.to_thread(lambda: artifact.digest)
         model = self._model(request, description)
         ttl = min(request.ttl, self._settings.max_lease_seconds)
         lease = Lease(f"lease-{uuid.uuid4().hex}", model.id, artifact.digest, ttl, request.holder)

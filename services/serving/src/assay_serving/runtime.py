@@ -76,10 +76,13 @@ class LateRuntime:
         self._on_started = on_started
         self._lock = threading.Lock()
         self._ray: Any = None
+        self._stopped = False
 
     def deploy(self, engine_id: str, spec: EngineSpec, path: str, digest: str) -> Any:
         """See `Runtime`."""
         with self._lock:
+            if self._stopped:
+                raise EngineUnreachableError("the server is shutting down")
             if self._ray is None:
                 _prepare_environment(self._settings)
                 module = importlib.import_module("assay_serving.ray_runtime")
@@ -110,9 +113,11 @@ class LateRuntime:
         self._ray.delete(engine_id)
 
     def stop(self) -> None:
-        """See `Runtime`."""
-        if self._ray is not None:
-            self._ray.stop()
+        """See `Runtime`. A start that is under way is waited for, and its engine fails."""
+        with self._lock:
+            self._stopped = True
+            if self._ray is not None:
+                self._ray.stop()
 
 
 def engine_environment(settings: RaySettings) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from assay_core.settings import ServiceSettings, is_loopback, service_config
 
@@ -49,6 +49,16 @@ class ServingSettings(ServiceSettings):
     max_lease_seconds: float = Field(
         default=3600.0, gt=0, description="Longest time to live of a lease."
     )
+
+    @field_validator("ray_address")
+    @classmethod
+    def _is_member(cls, value: str) -> str:
+        if value.startswith("ray://"):
+            raise ValueError(
+                "must be the GCS address HOST:PORT: through ray:// (Ray Client) Serve handles do "
+                "not stream, so the gateway has to be a member of the cluster"
+            )
+        return value
 
     @property
     def allowed_prefixes(self) -> tuple[str, ...]:

@@ -93,7 +93,7 @@ class EngineReplica:
             if engine is None or self._status.digest != digest:
                 yield [_wrong_weights(item, index) for item in items for index in item.indices]
                 return
-            async for results in _answer(engine, items, digest):
+            async for results in _answer(engine, items, self._status.digest):
                 yield results
 
     async def count_tokens(self, items: Sequence[Item]) -> list[int | Failure]:

@@ -1,0 +1,166 @@
+"""Artifacts: identity by content, precise refusals, and what can be swapped with what."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from assay_core.digest import sha256_bytes
+from assay_core.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound
+from assay_core.manifest import build_manifest, write_manifest
+from assay_serving.artifacts import Artifact, open_artifact, verify_files
+from assay_serving.domain import EngineOptions
+from assay_serving.engine.chat import PLAIN_TEMPLATE
+from assay_serving.engine.identity import engine_spec, identity_of
+
+CONFIG = {
+    "architectures": ["LlamaForCausalLM"],
+    "hidden_size": 8,
+    "max_position_embeddings": 512,
+    "dtype": "float32",
+}
+
+
+def make(path: Path, *, weight: float = 1.0, manifest: bool = False, **config: Any) -> Path:
+    path.mkdir(parents=True)
+    (path / "config.json").write_text(json.dumps(CONFIG | config))
+    (path / "tokenizer.json").write_text("{}")
+    save_file({"w": np.full((2, 2), weight, dtype=np.float32)}, path / "model.safetensors")
+    if manifest:
+        write_manifest(path, build_manifest(path, kind="artifact", identity={"recipe": "dense"}))
+    return path
+
+
+def opened(path: Path, **options: Any) -> Artifact:
+    return open_artifact(str(path), allowed=["file:///"], cache=path.parent / "cache", **options)
+
+
+def test_a_path_and_its_uri_are_one_artifact(tmp_path):
+    path = make(tmp_path / "with space")
+    by_uri = open_artifact(path.as_uri(), allowed=["file:///"], cache=tmp_path)
+    assert by_uri.path == path
+    assert by_uri.digest == opened(path).digest
+
+
+def test_the_digest_of_an_artifact_is_that_of_its_manifest(tmp_path):
+    path = make(tmp_path / "a", manifest=True)
+    manifest = build_manifest(path, kind="artifact", identity={"recipe": "dense"})
+    assert opened(path).digest == manifest.digest
+    (path / "run.json").write_text("{}")
+    assert opened(path).digest == manifest.digest, "how a job ran is not part of the identity"
+
+
+def test_another_digest_than_expected_is_refused(tmp_path):
+    path = make(tmp_path / "a")
+    right = opened(path).digest
+    assert opened(path, expected_digest=right).digest == right
+    with pytest.raises(FailedPrecondition) as refusal:
+        opened(path, expected_digest=sha256_bytes(b""))
+    assert refusal.value.reason == "DIGEST_MISMATCH"
+
+
+def test_variants_of_one_model_can_be_swapped_and_others_not(tmp_path):
+    base = opened(make(tmp_path / "a"))
+    variant = opened(make(tmp_path / "b", weight=2.0, transformers_version="9"))
+    wider = opened(make(tmp_path / "c", hidden_size=16))
+    packed = [
+        opened(make(tmp_path / name, weight=w, quantization_config={"bits": 4}))
+        for name, w in (("d", 1.0), ("e", 2.0))
+    ]
+    assert base.digest != variant.digest
+    assert base.swap_family == variant.swap_family
+    assert len({a.swap_family for a in (base, wider, *packed)}) == 4
+
+
+def test_the_chat_template_in_use_is_the_models_own_or_the_plain_one(tmp_path):
+    path = make(tmp_path / "a")
+    assert opened(path).chat_template_digest == sha256_bytes(PLAIN_TEMPLATE.encode())
+    (path / "tokenizer_config.json").write_text(json.dumps({"chat_template": "{{ x }}"}))
+    assert opened(path).chat_template_digest == sha256_bytes(b"{{ x }}")
+    (path / "chat_template.jinja").write_text("{{ y }}")
+    assert opened(path).chat_template_digest == sha256_bytes(b"{{ y }}")
+
+
+@pytest.mark.parametrize("change", ["flip", "truncate", "delete", "add"])
+def test_verification_names_the_file_that_is_not_what_was_published(tmp_path, change):
+    path = make(tmp_path / "a", manifest=True)
+    digest = opened(path).digest
+    verify_files(path, digest)
+    weights = path / "model.safetensors"
+    content = weights.read_bytes()
+    name = "model.safetensors"
+    match change:
+        case "flip":
+            weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        case "truncate":
+            weights.write_bytes(content[:-1])
+        case "delete":
+            weights.unlink()
+        case "add":
+            name = "model-00002.safetensors"
+            (path / name).write_bytes(content)
+    with pytest.raises(DataLoss) as failure:
+        verify_files(path, digest)
+    assert name in failure.value.message
+
+
+def test_a_missing_shard_is_found_by_the_index(tmp_path):
+    path = make(tmp_path / "a")
+    index = {"weight_map": {"w": "model.safetensors", "v": "model-00002.safetensors"}}
+    (path / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(DataLoss) as failure:
+        opened(path)
+    assert "model-00002.safetensors" in failure.value.message
+
+
+def test_what_is_no_checkpoint_is_refused_by_name(tmp_path):
+    with pytest.raises(InvalidArgument):
+        open_artifact("", allowed=["file:///"], cache=tmp_path)
+    with pytest.raises(NotFound):
+        opened(tmp_path / "missing")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FailedPrecondition) as refusal:
+        opened(tmp_path / "empty")
+    assert "config.json" in refusal.value.message
+
+
+def test_a_prefix_is_a_whole_folder(tmp_path):
+    path = make(tmp_path / "models-private")
+    with pytest.raises(Exception, match="artifact_uri") as refusal:
+        open_artifact(str(path), allowed=[(tmp_path / "models").as_uri()], cache=tmp_path)
+    assert refusal.value.reason == "URI_NOT_ALLOWED"
+
+
+def test_an_engine_keeps_the_checkpoints_precision_and_the_models_context(tmp_path):
+    artifact = opened(make(tmp_path / "a"))
+    spec = engine_spec(artifact, EngineOptions(), default_max_len=8192)
+    assert (spec.dtype, spec.max_model_len) == ("float32", 512)
+    identity = identity_of(spec)
+    assert (identity.family, identity.kv_cache_dtype, identity.device_class) == (
+        "vllm-cpu",
+        "float32",
+        "cpu",
+    )
+    chosen = EngineOptions(dtype="bfloat16", max_model_len=128)
+    spec = engine_spec(artifact, chosen, default_max_len=8192)
+    assert (spec.dtype, spec.max_model_len) == ("bfloat16", 128)
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        (EngineOptions(max_model_len=513), "options.max_model_len"),
+        (EngineOptions(tensor_parallel_size=2), "options.tensor_parallel_size"),
+        (EngineOptions(kv_cache_dtype="fp8"), "options.kv_cache_dtype"),
+    ],
+)
+def test_an_engine_that_cannot_be_had_here_is_refused_by_option(tmp_path, options, field):
+    artifact = opened(make(tmp_path / "a"))
+    with pytest.raises(InvalidArgument) as refusal:
+        engine_spec(artifact, options, default_max_len=8192)
+    assert refusal.value.field == field
