@@ -8,7 +8,8 @@ The pod of a service. Arguments:
   command    list
   config     settings of this component beside the common ones
   peerToken  key of the token it presents to other services; "" for none
-  home       name of the claim of its databases; "" is a folder that ends with the pod
+  claim      name of the claim of what it must keep; "" for none
+  claimPath  where that is mounted: its home, or only the databases below it
   env, mounts, volumes, sidecars   lists, added as they are
   gpu        whether the container asks for values.gpu
 */}}
@@ -98,6 +99,9 @@ spec:
         - {name: config, mountPath: /etc/assay/config, readOnly: true}
         - {name: tokens, mountPath: /etc/assay/tokens, readOnly: true}
         - {name: home, mountPath: /var/lib/assay/home}
+        {{- if .claim }}
+        - {name: kept, mountPath: {{ .claimPath }}, subPath: kept}
+        {{- end }}
         - {name: data, mountPath: /var/lib/assay/data}
         - {name: tmp, mountPath: /tmp}
         {{- with .mounts }}
@@ -113,12 +117,12 @@ spec:
         items:
           - {key: tokens-{{ .service }}.yaml, path: tokens.yaml}
     - name: home
-      {{- if .home }}
-      persistentVolumeClaim:
-        claimName: {{ .home }}
-      {{- else }}
       emptyDir: {}
-      {{- end }}
+    {{- if .claim }}
+    - name: kept
+      persistentVolumeClaim:
+        claimName: {{ .claim }}
+    {{- end }}
     - name: data
       persistentVolumeClaim:
         claimName: {{ include "assay.dataClaim" $root }}
