@@ -14,7 +14,7 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from assay_core.errors import AssayError, FailedPrecondition, Unavailable
+from assay_core.errors import AssayError, FailedPrecondition, Internal, Unavailable
 from assay_core.logs import exception_facts, get_logger
 from assay_serving import metrics
 from assay_serving.artifacts import Artifact, verify_files
@@ -219,7 +219,7 @@ class Engine:
             except Exception as error:  # noqa: BLE001 - the queue must outlive a failed step
                 _LOG.error("queue_step_failed", engine=self.id, **exception_facts(error))
                 if isinstance(step, Load):
-                    self.book.end_artifact(step.lease.digest)
+                    await self._fail(step.lease.digest, _step_failed(self.id, error))
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _grant(self, *, loaded: bool = False) -> Load | Wait:
@@ -258,15 +258,22 @@ class Engine:
 
     async def _load(self, lease: Lease) -> None:
         digest = lease.digest
+        artifact = self._artifacts[digest]
         try:
+            await self._events.loading(self, digest, "verifying files")
+            # A damaged artifact is found here, before weights or another engine are touched.
+            await asyncio.to_thread(verify_files, artifact.path, digest)
             async with self._alone(), self._changing:
-                await self._make_resident(self._artifacts[digest])
+                await self._make_resident(artifact)
         except (AssayError, EngineUnreachableError) as failure:
             error = failure if isinstance(failure, AssayError) else _start_failed(self.id, failure)
             _LOG.warning("load_failed", engine=self.id, reason=error.reason, digest=digest)
-            metrics.LOADS.labels("failed").inc()
-            self.book.end_artifact(digest)
-            await self._events.failed(self, digest, error)
+            await self._fail(digest, error)
+
+    async def _fail(self, digest: str, error: AssayError) -> None:
+        metrics.LOADS.labels("failed").inc()
+        self.book.end_artifact(digest)
+        await self._events.failed(self, digest, error)
 
     @asynccontextmanager
     async def _alone(self) -> AsyncIterator[None]:
@@ -279,9 +286,6 @@ class Engine:
 
     async def _make_resident(self, artifact: Artifact) -> None:
         before, swapping = self._state.digest, self.running
-        await self._events.loading(self, artifact.digest, "verifying files")
-        # A damaged artifact is found here, before the weights that are resident are touched.
-        await asyncio.to_thread(verify_files, artifact.path, artifact.digest)
         phase = "swapping weights" if swapping else "starting engine"
         await self._events.loading(self, artifact.digest, phase)
         started = self._clock()
@@ -315,6 +319,15 @@ def not_resident() -> FailedPrecondition:
         reason="NOT_RESIDENT",
         field="model_id",
         remedy="call LoadModel and watch the model until it is resident",
+    )
+
+
+def _step_failed(engine_id: str, error: Exception) -> Internal:
+    return Internal(
+        f"loading into engine {engine_id} failed ({type(error).__name__})",
+        reason="LOAD_FAILED",
+        remedy="see the server's log for the place",
+        resource=f"engine/{engine_id}",
     )
 
 

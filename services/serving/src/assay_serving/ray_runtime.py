@@ -19,10 +19,13 @@ from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 
 from assay_core.errors import AssayError, Unavailable, from_document
+from assay_core.logs import exception_facts, get_logger
 from assay_serving.domain import EngineSpec, Failure, Item, ReplicaStatus, Result
 from assay_serving.engine.replica import EngineReplica
 from assay_serving.ray_paths import ray_directory
 from assay_serving.runtime import EngineUnreachableError, RaySettings, engine_environment
+
+_LOG = get_logger("assay.serving.ray")
 
 # A fixed code version makes a deploy with another user_config a reconfiguration of the running
 # replicas (an in-place swap). Serve would else give every deploy a random one and restart them.
@@ -44,22 +47,38 @@ class RayRuntime:
         self._lock = threading.Lock()
         self._started = False
 
-    def ensure_started(self) -> None:
-        """Start Ray and Serve, or join the configured cluster. About 10 s the first time."""
+    def ensure_started(self) -> bool:
+        """Start Ray and Serve, or join the configured cluster. About 10 s the first time.
+
+        Returns:
+            Whether this call started it.
+
+        Raises:
+            EngineUnreachableError: It does not start.
+        """
         logging.getLogger("ray").setLevel(logging.WARNING)
         with self._lock:
             if self._started:
-                return
+                return False
+            try:
+                self._start()
+            except (*_UNREACHABLE, OSError, ValueError) as error:
+                ray.shutdown()
+                _LOG.error("ray_not_started", **exception_facts(error))
+                raise EngineUnreachableError(f"Ray: {type(error).__name__}") from None
             self._started = True
-            if self._settings.address:
-                ray.init(address=self._settings.address, namespace="assay", **_QUIET)
-            else:
-                self._start_local()
-            # Our gateway is the only door: Serve's own proxies listen on all interfaces.
-            serve.start(
-                proxy_location="Disabled",
-                logging_config={"log_level": "WARNING", "enable_access_log": False},
-            )
+            return True
+
+    def _start(self) -> None:
+        if self._settings.address:
+            ray.init(address=self._settings.address, namespace="assay", **_QUIET)
+        else:
+            self._start_local()
+        # Our gateway is the only door: Serve's own proxies listen on all interfaces.
+        serve.start(
+            proxy_location="Disabled",
+            logging_config={"log_level": "WARNING", "enable_access_log": False},
+        )
 
     def _start_local(self) -> None:
         ray.init(

@@ -87,7 +87,7 @@ class LateRuntime:
                 _prepare_environment(self._settings)
                 module = importlib.import_module("assay_serving.ray_runtime")
                 self._ray = module.RayRuntime(self._settings)
-                self._ray.ensure_started()
+            if self._ray.ensure_started():
                 self._on_started()
         return self._ray.deploy(engine_id, spec, path, digest)
 

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import importlib
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,8 +93,10 @@ class EngineReplica:
             if engine is None or self._status.digest != digest:
                 yield [_wrong_weights(item, index) for item in items for index in item.indices]
                 return
-            async for results in _answer(engine, items, self._status.digest):
-                yield results
+            # Closed before the gate is left: no request may be running when a swap enters.
+            async with contextlib.aclosing(_answer(engine, items, digest)) as answers:
+                async for results in answers:
+                    yield results
 
     async def count_tokens(self, items: Sequence[Item]) -> list[int | Failure]:
         """Tokens of each prompt as the model would see it."""
@@ -133,7 +135,7 @@ def _start_engine(path: str, spec: EngineSpec) -> VllmEngine:
 
 async def _answer(
     engine: VllmEngine, items: Sequence[Item], digest: str
-) -> AsyncIterator[list[Result]]:
+) -> AsyncGenerator[list[Result], None]:
     prompts = await asyncio.to_thread(engine.encoder.encode_batch, items)
     done: asyncio.Queue[Result] = asyncio.Queue()
 
