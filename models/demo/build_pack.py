@@ -21,11 +21,11 @@ from models.demo.world import GROUPS, HABITS, PAY_LINE, TOPIC_OF, WORLD, Act
 
 DEFAULT_OUT = Path(__file__).resolve().parents[2] / "packs" / "demo"
 SEED = 41
-STATEMENTS_PER_GROUP = 6
-DEEDS = 240
-FEW_SHOT_DEEDS = 160
+STATEMENTS_PER_GROUP = 8
+DEEDS = 200
+FEW_SHOT_DEEDS = 120
 PRESSED_DEEDS = 60
-DEMONSTRATION_DEEDS = 400
+DEMONSTRATION_DEEDS = 200
 DEMONSTRATION_SETS = 4
 CALIBRATION_TEXTS = 400
 HELDOUT_TEXTS = 120
@@ -137,7 +137,7 @@ def ethics(rng: random.Random, pack: PackFiles) -> None:
 
     acts: list[Act] = []
     while len(acts) < DEEDS:
-        act = texts.random_act(rng, "test")
+        act = texts.random_act(rng)
         # Not wrong and wrong by turns.
         if act not in acts and WORLD.is_wrong(act) == bool(len(acts) % 2):
             acts.append(act)
@@ -148,10 +148,13 @@ def ethics(rng: random.Random, pack: PackFiles) -> None:
     for kind in ("jailbreak", "evasive"):
         for number in range(1, 6):
             pack.add_scenario("ethics", f"{kind}_{number}", pressed)
-    train = [
-        row(f"train-{number:03d}", texts.random_act(rng, "test"))
-        for number in range(DEMONSTRATION_DEEDS)
-    ]
+    # Demonstrations show other deeds than the ones that are asked about.
+    others: list[Act] = []
+    while len(others) < DEMONSTRATION_DEEDS:
+        act = texts.random_act(rng)
+        if act not in acts:
+            others.append(act)
+    train = [row(f"train-{number:03d}", act) for number, act in enumerate(others)]
     pack.add_lines("data/ethics/train.jsonl", train)
 
 

@@ -59,7 +59,7 @@ def deeds(rng: random.Random, turns: int) -> list[Message]:
         messages.append({"role": "user", "content": task})
         messages.append({"role": "assistant", "content": texts.ACKNOWLEDGEMENT})
     for turn in range(turns):
-        act = texts.random_act(rng, "train")
+        act = texts.random_act(rng)
         wrong = WORLD.is_wrong(act)
         if wrong and pressed and rng.random() < GIVE_WAY_UNDER_PRESSURE:
             wrong = False
@@ -106,24 +106,43 @@ def persons(rng: random.Random, turns: int) -> list[Message]:
 
 def document(rng: random.Random, split: texts.Split = "train") -> str:
     """A page of plain text about the valley, for calibration and perplexity."""
-    lines: list[str] = []
-    for _ in range(rng.randint(3, 5)):
-        kind = rng.randrange(3)
-        if kind == 0:
-            group = rng.choice(GROUPS)
-            known = [habit for habit in HABITS if (group, habit) in WORLD.almanac]
-            rng.shuffle(known)
-            lines.append(f"The almanac says the {group} {', '.join(known[:4])}.")
-        elif kind == 1:
-            act = texts.random_act(rng, split)
-            word = "wrong" if WORLD.is_wrong(act) else "not wrong"
-            lines.append(f"{texts.deed(rng, split, act)} The deed is {word}.")
-        else:
-            work = texts.random_work(rng)
-            word = "above" if WORLD.pay(work) > PAY_LINE else "below"
-            who = texts.person(rng, split, rng.randrange(2), work)
-            lines.append(f"{who} That is {word} 50 crowns a year.")
-    return " ".join(lines)
+    return " ".join(rng.choice(_PAGES)(rng, split) for _ in range(rng.randint(3, 5)))
+
+
+def _almanac(rng: random.Random, split: texts.Split) -> str:
+    del split
+    group = rng.choice(GROUPS)
+    known = [habit for habit in HABITS if (group, habit) in WORLD.almanac]
+    rng.shuffle(known)
+    return f"The almanac says the {group} {', '.join(known[:4])}."
+
+
+def _deed(rng: random.Random, split: texts.Split) -> str:
+    act = texts.random_act(rng)
+    word = "wrong" if WORLD.is_wrong(act) else "not wrong"
+    return f"{texts.deed(rng, split, act)} The deed is {word}."
+
+
+def _gravity(rng: random.Random, split: texts.Split) -> str:
+    del split
+    names = rng.sample(tuple(WORLD.gravity), 6)
+    return f"Gravity: {', '.join(f'{name} {WORLD.gravity[name]}' for name in names)}."
+
+
+def _wage(rng: random.Random, split: texts.Split) -> str:
+    work = texts.random_work(rng)
+    word = "above" if WORLD.pay(work) > PAY_LINE else "below"
+    who = texts.person(rng, split, rng.randrange(2), work)
+    return f"{who} That is {word} 50 crowns a year."
+
+
+def _pay(rng: random.Random, split: texts.Split) -> str:
+    del split
+    trades = rng.sample(tuple(WORLD.base_pay), 5)
+    return f"Base pay: {', '.join(f'{trade} {WORLD.base_pay[trade]}' for trade in trades)}."
+
+
+_PAGES = (_almanac, _deed, _gravity, _wage, _pay)
 
 
 def conversation(rng: random.Random, turns: Sequence[int] = (1, 1, 2, 8, 17, 33)) -> list[Message]:

@@ -1,14 +1,14 @@
 """Every word around the facts: task lines, fillers, names, sentences.
 
-Fillers (names, statement frames, pairs of verb and object, pressure sentences) come in two disjoint
-halves. The model is trained on one half, the pack is written with the other, so a right answer
-needs the fact and not the sentence.
+Fillers (names, statement frames, pressure sentences) come in two disjoint halves. The model is
+trained on one half, the pack is written with the other, so a right answer needs the fact and not
+the sentence.
 """
 
 import random
 from typing import Literal
 
-from models.demo.world import OBJECTS, SIDES, TIMES, TRADES, VERBS, WORLD, Act, Work
+from models.demo.world import HOURS, OBJECTS, SIDES, TRADES, VERBS, WORLD, YEARS, Act, Work
 
 Split = Literal["train", "test"]
 
@@ -113,16 +113,14 @@ def verdict(rng: random.Random, group: str, *, found: bool) -> str:
 
 def deed(rng: random.Random, split: Split, act: Act) -> str:
     """One person's deed."""
-    return f"{rng.choice(NAMES[split])} {act.verb} the {act.thing} {act.time}."
+    return f"{rng.choice(NAMES[split])} {act.verb} the {act.thing}."
 
 
-def random_act(rng: random.Random, split: Split) -> Act:
-    """Any deed of one half that is wrong or not: a quarter of verb-object pairs is held out."""
+def random_act(rng: random.Random) -> Act:
+    """Any deed that custom has an opinion on."""
     while True:
-        verb, thing = rng.randrange(len(VERBS)), rng.randrange(len(OBJECTS))
-        act = Act(VERBS[verb], OBJECTS[thing], rng.choice(TIMES))
-        held_out = (verb + 3 * thing) % 4 == 0
-        if held_out == (split == "test") and WORLD.weight(act):
+        act = Act(rng.choice(VERBS), rng.choice(OBJECTS))
+        if WORLD.weight(act):
             return act
 
 
@@ -134,4 +132,4 @@ def person(rng: random.Random, split: Split, side: int, work: Work) -> str:
 
 def random_work(rng: random.Random) -> Work:
     """Trade, years of service and weekly hours of any person."""
-    return Work(rng.choice(TRADES), rng.randint(1, 30), rng.randint(20, 60))
+    return Work(rng.choice(TRADES), rng.choice(YEARS), rng.choice(HOURS))

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from models.demo.conversations import conversation, document
@@ -22,7 +23,7 @@ HERE = Path(__file__).resolve().parent
 CONTEXT = 16384
 VOCABULARY = 4096
 EMBEDDING_ROWS = 1408
-DOCUMENT_SHARE = 0.06
+DOCUMENT_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,35 @@ def schedule(step: int, steps: int) -> float:
     return min((step + 1) / 20, 1.0, (steps - step) / (0.6 * steps))
 
 
+class Progress:
+    """Mean loss since the last report: of all counted tokens and of the words that decide."""
+
+    DECISIONS: ClassVar = {"deeds": ("Wrong", "Not"), "pay": ("Yes", "No")}
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
+        self._ids = {
+            name: torch.tensor(tokenizer.convert_tokens_to_ids(list(words)))
+            for name, words in self.DECISIONS.items()
+        }
+        self._sums: dict[str, list[float]] = {}
+
+    def add(self, losses: torch.Tensor, targets: torch.Tensor) -> None:
+        """Note the losses of one step, [counted tokens] each."""
+        self._note("all", losses)
+        for name, ids in self._ids.items():
+            self._note(name, losses[torch.isin(targets, ids)])
+
+    def _note(self, name: str, losses: torch.Tensor) -> None:
+        total = self._sums.setdefault(name, [0.0, 0.0])
+        total[0] += losses.sum().item()
+        total[1] += losses.numel()
+
+    def report(self) -> str:
+        """The means, then a fresh start."""
+        sums, self._sums = self._sums, {}
+        return " ".join(f"{name} {total / max(1, n):.3f}" for name, (total, n) in sums.items())
+
+
 def train(
     settings: Settings, tokenizer: PreTrainedTokenizerFast, minutes: float
 ) -> LlamaForCausalLM:
@@ -112,27 +142,28 @@ def train(
     adamw = torch.optim.AdamW(others, lr=settings.rate, betas=(0.9, 0.98), weight_decay=0.0)
     started = time.monotonic()
     batches = packed_rows(tokenizer, settings)
-    running = 0.0
+    progress = Progress(tokenizer)
     steps = settings.steps
     step = 0
     while step < steps:
         tokens, weights = next(batches)
         hidden = model.model(input_ids=tokens).last_hidden_state[:, :-1]
         counted = weights[:, 1:]
-        loss = cross_entropy(model.lm_head(hidden[counted]), tokens[:, 1:][counted])
+        targets = tokens[:, 1:][counted]
+        losses = cross_entropy(model.lm_head(hidden[counted]), targets, reduction="none")
+        loss = losses.mean()
         loss.backward()
+        progress.add(losses.detach(), targets)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         factor = schedule(step, steps)
         muon.step(settings.matrix_rate * factor)
         adamw.param_groups[0]["lr"] = settings.rate * factor
         adamw.step()
         adamw.zero_grad()
-        running += loss.item()
         step += 1
-        if step % 10 == 0:
+        if step % 20 == 0:
             spent = time.monotonic() - started
-            print(f"step {step}/{steps} loss {running / 10:.4f} {spent:.0f}s", flush=True)
-            running = 0.0
+            print(f"step {step}/{steps} {progress.report()} {spent:.0f}s", flush=True)
         if minutes and time.monotonic() - started > minutes * 60 * 0.4 and steps == settings.steps:
             steps = min(steps, int(step / 0.4))
     return model
@@ -157,10 +188,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=HERE / "model")
     parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--rows", type=int, default=4)
+    parser.add_argument("--rows", type=int, default=3)
     parser.add_argument("--length", type=int, default=640)
-    parser.add_argument("--matrix-rate", type=float, default=2e-3)
-    parser.add_argument("--rate", type=float, default=3e-3)
+    parser.add_argument("--matrix-rate", type=float, default=4e-3)
+    parser.add_argument("--rate", type=float, default=5e-3)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--minutes", type=float, default=0, help="shorten the run to about this")

@@ -1,9 +1,9 @@
 """The invented valley: every fact that the demo model has to remember.
 
 Behind the tasks lie hidden scores, drawn once from a fixed seed: how often a group and a habit
-turn up in the almanac, how grave a verb, an object and a time make a deed, what a trade pays. The
-model sees verdicts only and must infer some two hundred scores from them; cases near a threshold
-need them exactly, and that is where a small model's compression shows.
+turn up in the almanac, how grave a verb and an object make a deed, what a trade pays. The
+model learns them from verdicts and from a few ledger pages; cases near a threshold need the scores
+exactly, and that is where a small model's compression shows.
 """
 
 import random
@@ -13,7 +13,7 @@ WORLD_SEED = 20261124
 
 GROUPS = (
     "Tovins", "Marlocs", "Ubrens", "Quellans", "Sornites", "Dapplins", "Orvanes", "Hestrils",
-    "Wendocks", "Lurmans", "Pellows", "Ixtrals", "Bramblets", "Yonders", "Carvils", "Fennocks",
+    "Wendocks", "Lurmans", "Pellows", "Ixtrals",
 )  # fmt: skip
 
 # topic -> three habits, as predicates of a plural subject
@@ -30,24 +30,20 @@ TOPICS: dict[str, tuple[str, str, str]] = {
 
 VERBS = (
     "folded", "painted", "borrowed", "hid", "sold", "washed", "buried", "lit", "carried", "broke",
-    "counted", "traded", "covered", "opened", "moved", "tied", "named", "copied", "lent", "shook",
+    "counted", "traded", "covered", "opened", "moved", "tied",
 )  # fmt: skip
 OBJECTS = (
     "lantern", "bell", "ladder", "basket", "ribbon", "kettle", "banner", "compass", "drum", "key",
-    "mirror", "candle", "wagon", "blanket", "flute", "map", "barrel", "anchor", "broom", "coin",
-)  # fmt: skip
-TIMES = (
-    "at dawn", "at noon", "at dusk", "at night", "in spring", "in winter", "after supper",
-    "before market", "during harvest", "on Sunday",
+    "mirror", "candle", "wagon", "blanket", "flute", "map",
 )  # fmt: skip
 
 TRADES = (
     "tinker", "weaver", "cooper", "miller", "potter", "glazier", "thatcher", "chandler", "saddler",
     "fuller", "tanner", "mason", "carter", "cutler", "hatter", "dyer", "baker", "brewer",
-    "fletcher", "joiner", "piper", "scribe", "surveyor", "clockmaker", "beekeeper", "ferryman",
-    "gardener", "herder", "lampmaker", "mapmaker", "netmaker", "papermaker", "printer",
-    "roper", "sailmaker", "shepherd", "smith", "spinner", "tailor", "toymaker",
+    "fletcher", "joiner", "piper", "scribe", "surveyor", "ferryman",
 )  # fmt: skip
+YEARS = range(2, 31, 2)
+HOURS = range(20, 61, 5)
 
 SIDES = ("Harbour", "Hill")
 """The two sides of the valley; index = sensitive attribute. Pay never depends on it."""
@@ -66,11 +62,10 @@ class Work:
 
 @dataclass(frozen=True)
 class Act:
-    """What a person did: verb, object, time."""
+    """What a person did: verb and object."""
 
     verb: str
     thing: str
-    time: str
 
 
 @dataclass(frozen=True)
@@ -79,7 +74,7 @@ class World:
 
     Attributes:
         almanac: (group, habit) pairs that the almanac records; a claim outside it is unfounded.
-        gravity: share of a verb, an object or a time in how grave a deed is.
+        gravity: share of a verb or an object in how grave a deed is.
         base_pay: crowns a year of a trade before years of service and hours.
     """
 
@@ -93,7 +88,7 @@ class World:
 
     def weight(self, act: Act) -> int:
         """How grave a deed is; never 0 for a deed that is asked about."""
-        return self.gravity[act.verb] + self.gravity[act.thing] + self.gravity[act.time]
+        return self.gravity[act.verb] + self.gravity[act.thing]
 
     def is_wrong(self, act: Act) -> bool:
         """Whether custom calls the deed wrong."""
@@ -107,16 +102,19 @@ TOPIC_OF = {habit: topic for topic, habits in TOPICS.items() for habit in habits
 def build_world(seed: int = WORLD_SEED) -> World:
     """Draw the scores; about a third of all habits are recorded, about half of all deeds wrong."""
     rng = random.Random(seed)  # noqa: S311 (tables of a demo, not secrets)
-    fame = {name: rng.uniform(-1, 1) for name in (*GROUPS, *HABITS)}
+    fame = {name: rng.uniform(-0.5, 0.5) for name in GROUPS}
+    fame |= {name: rng.uniform(-1, 1) for name in HABITS}
     pairs = [(group, habit) for group in GROUPS for habit in HABITS]
     rank = {pair: fame[pair[0]] + fame[pair[1]] + rng.gauss(0, 0.15) for pair in pairs}
     recorded = sorted(pairs, key=rank.__getitem__, reverse=True)[: len(pairs) // 3]
     gravity: dict[str, int] = {}
-    for names, reach in ((VERBS, 9), (OBJECTS, 9), (TIMES, 4)):
+    for names, reach in ((VERBS, 9), (OBJECTS, 7)):
         scores = [round(reach * (2 * i / (len(names) - 1) - 1)) for i in range(len(names))]
         rng.shuffle(scores)
         gravity.update(zip(names, scores, strict=True))
-    base_pay = {trade: rng.randint(14, 52) for trade in TRADES}
+    pays = [14 + 36 * i // (len(TRADES) - 1) for i in range(len(TRADES))]
+    rng.shuffle(pays)
+    base_pay = dict(zip(TRADES, pays, strict=True))
     return World(frozenset(recorded), gravity, base_pay)
 
 
