@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import sys
 from collections.abc import Iterable, Mapping
@@ -69,12 +70,16 @@ def local_stack(settings: CliSettings, dimensions: Iterable[str] | None = None) 
         "ASSAY_COORDINATOR_SERVING": serving,
         "ASSAY_COORDINATOR_EVALUATORS": json.dumps(evaluators),
     }
+    packs = {}
+    if "ASSAY_EVALUATOR_PACKS" not in os.environ:
+        packs["ASSAY_EVALUATOR_PACKS"] = json.dumps({"demo": str(settings.root / "packs" / "demo")})
     services = [spec(name, programs[name], _PHASES[name]) for name in ("compression", "serving")]
     services += [
         spec(
             EVALUATOR_PREFIX + each,
             (*evaluator, "--dimension", each, "--serving", serving),
             _EVALUATOR_PHASE,
+            packs,
         )
         for each in found
     ]
