@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
 import socket
 import urllib.request
+from collections.abc import Iterator
 
 import grpc
 import pytest
+import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
@@ -28,6 +31,7 @@ from assay_core.errors import (
     Unavailable,
     Unimplemented,
 )
+from assay_core.logs import configure_logging, get_logger
 from assay_core.pb import (
     compression_pb2,
     compression_pb2_grpc,
@@ -353,13 +357,20 @@ async def test_a_taken_port_is_named(settings: ServiceSettings, register: Regist
         assert caught.value.field == "metrics_listen"
 
 
+@pytest.fixture
+def default_logging() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.mark.usefixtures("default_logging")
 def test_log_lines_are_json_with_ids_and_exceptions_without_messages(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    import logging
-
-    from assay_core.logs import configure_logging, get_logger
-
     configure_logging("core")
     try:
         raise ValueError(SECRET_TEXT)

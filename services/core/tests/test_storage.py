@@ -117,3 +117,11 @@ def test_local_paths_exist_only_on_file_stores(tmp_path: Path) -> None:
 def test_an_unknown_scheme_is_refused_by_name() -> None:
     with pytest.raises(InvalidArgument, match="nosuch"):
         ObjectStore("nosuch://x")
+
+
+def test_a_moved_tree_is_published_without_a_copy(tmp_path: Path, tree: Path) -> None:
+    store = ObjectStore(tmp_path.joinpath("store").as_uri())
+    inode = (tree / "weights.bin").stat().st_ino
+    assert store.upload_tree(tree, "artifacts/abc", move=True) is True
+    assert store.local_path("artifacts/abc/weights.bin").stat().st_ino == inode
+    assert not tree.exists()

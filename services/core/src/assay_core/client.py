@@ -8,8 +8,8 @@ async with channel("127.0.0.1:7401", settings) as to_compression:
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Protocol, TypeVar
 
 import grpc
 from pydantic import SecretStr
@@ -22,6 +22,7 @@ from assay_core.settings import ServiceSettings
 DEFAULT_TIMEOUT_SECONDS = 30.0
 
 ResponseT = TypeVar("ResponseT")
+ResponseT_co = TypeVar("ResponseT_co", covariant=True)
 
 # UNAVAILABLE only, and gRPC retries only until the first response arrives. Safe for every method:
 # reads change nothing and creates carry a request_id. Bounded: 4 attempts, about 4 s in all.
@@ -41,11 +42,24 @@ _RETRIES = {
     "loadBalancingConfig": [{"round_robin": {}}],
 }
 
+
+class _StreamCall(Protocol[ResponseT_co]):
+    """The part of grpc.aio's stream calls that `stream` uses."""
+
+    def __aiter__(self) -> AsyncIterator[ResponseT_co]:
+        """Iterates the responses."""
+
+    def cancel(self) -> bool:
+        """Ends the call; False if it had ended."""
+
+
 _OPTIONS = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
+    # Idle watch streams stay alive through load balancers.
+    ("grpc.http2.max_pings_without_data", 0),
     ("grpc.enable_retries", 1),
     ("grpc.service_config", json.dumps(_RETRIES)),
 )
@@ -89,7 +103,7 @@ async def call(
 
 
 async def stream(
-    method: Callable[..., AsyncIterable[ResponseT]],
+    method: Callable[..., _StreamCall[ResponseT]],
     request: Any,
     *,
     timeout: float | None = None,  # noqa: ASYNC109  (it is the RPC's own deadline)
@@ -104,11 +118,15 @@ async def stream(
     Raises:
         AssayError: What the server raised, or Unavailable / DeadlineExceeded.
     """
+    responses = method(request, timeout=timeout)
     try:
-        async for response in method(request, timeout=timeout):
+        async for response in responses:
             yield response
     except grpc.aio.AioRpcError as error:
         raise from_rpc_error(error) from None
+    finally:
+        # A caller that stops reading early ends the call; on a finished one this does nothing.
+        responses.cancel()
 
 
 class AssayChannel(grpc.aio.Channel):

@@ -15,9 +15,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -47,78 +46,15 @@ from assay_core.errors import (
 )
 from assay_core.errors.status import DETAILS_KEY
 from assay_core.logs import exception_facts, get_logger
+from assay_core.methods import DrainGate, Method
 from assay_core.validation import validate
 
 _LOG = get_logger("assay.rpc")
-_HEALTH = "grpc.health.v1.Health"
-_REFLECTION = "ServerReflection"
-_WATCH = "Watch"
 _PROJECT = "project"
 _UNKNOWN = grpc.StatusCode.UNKNOWN
 
 Handler = Any  # grpc.RpcMethodHandler: its attributes are untyped callables
 Context = Any  # grpc.aio.ServicerContext of whatever message types
-
-
-@dataclass(frozen=True)
-class Method:
-    """A method's full name in its parts: `assay.serving.v1.ServingService`, `Generate`."""
-
-    service: str
-    name: str
-
-    @classmethod
-    def parse(cls, path: str) -> Method:
-        """Splits gRPC's `/service/method`."""
-        service, _, name = path.lstrip("/").rpartition("/")
-        return cls(service, name)
-
-    @property
-    def is_health(self) -> bool:
-        """Whether it answers probes, which carry no token and would fill the log."""
-        return self.service == _HEALTH
-
-    @property
-    def is_watch(self) -> bool:
-        """Whether it streams until something changes, and so would hold up a drain."""
-        return self.name.startswith(_WATCH)
-
-    @property
-    def is_ours(self) -> bool:
-        """Whether field rules and projects apply."""
-        return not self.is_health and not self.service.endswith(_REFLECTION)
-
-
-class DrainGate:
-    """Ends watch streams when the server drains, so their clients reconnect elsewhere."""
-
-    def __init__(self) -> None:
-        self._watchers: set[asyncio.Task[Any]] = set()
-        self._ended: set[asyncio.Task[Any]] = set()
-
-    @contextmanager
-    def watching(self, method: Method) -> Iterator[None]:
-        """Registers the current task while it serves a watch stream."""
-        task = asyncio.current_task()
-        if task is None or not method.is_watch:
-            yield
-            return
-        self._watchers.add(task)
-        try:
-            yield
-        finally:
-            self._watchers.discard(task)
-            self._ended.discard(task)
-
-    def close(self) -> None:
-        """Ends every watch stream with UNAVAILABLE."""
-        for task in self._watchers:
-            self._ended.add(task)
-            task.cancel()
-
-    def ended(self, task: asyncio.Task[Any] | None) -> bool:
-        """Whether `close` cancelled this task (and not the client)."""
-        return task in self._ended
 
 
 # The stubs make it generic, the runtime class is not.
@@ -184,9 +120,11 @@ class ShellInterceptor(_Base):
                 if inspect.isawaitable(answers):
                     await answers  # The handler wrote to the context itself.
                     return
-                async for answer in answers:
-                    await context.write(answer)
-                    _count(method, "sent")
+                # Closed at once when the call ends early, so that its clean-up is not left to GC.
+                async with aclosing(answers):
+                    async for answer in answers:
+                        await context.write(answer)
+                        _count(method, "sent")
 
         make_stream = (
             grpc.stream_stream_rpc_method_handler
@@ -206,6 +144,7 @@ class ShellInterceptor(_Base):
         labels = (method.service, method.name)
         metrics.RPC_IN_FLIGHT.labels(*labels).inc()
         code = grpc.StatusCode.OK
+        reason: dict[str, str] = {}
         try:
             with self._gate.watching(method):
                 try:
@@ -215,7 +154,7 @@ class ShellInterceptor(_Base):
                     raise
                 except (Exception, asyncio.CancelledError) as failure:
                     error = self._map(failure, call)
-                    code = error.code
+                    code, reason = error.code, {"reason": error.reason}
                     if isinstance(error, Cancelled) and failure is not error:
                         raise
                     await _abort(context, error, call)
@@ -225,7 +164,8 @@ class ShellInterceptor(_Base):
             metrics.RPC_REQUESTS.labels(*labels, code.name).inc()
             metrics.RPC_DURATION.labels(*labels).observe(seconds)
             log = _LOG.debug if method.is_health else _LOG.info
-            log("rpc", method=f"{method.service}/{method.name}", code=code.name, seconds=seconds)
+            name = f"{method.service}/{method.name}"
+            log("rpc", method=name, code=code.name, seconds=round(seconds, 6), **reason)
 
     def _admit(self, method: Method, metadata: dict[str, str]) -> Principal:
         if method.is_health:

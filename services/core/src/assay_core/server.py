@@ -22,9 +22,10 @@ from grpc_reflection.v1alpha import reflection
 from assay_core import metrics
 from assay_core.auth import authenticator_for
 from assay_core.errors import FailedPrecondition
-from assay_core.interceptor import DrainGate, ShellInterceptor
+from assay_core.interceptor import ShellInterceptor
 from assay_core.limits import MAX_MESSAGE_BYTES
 from assay_core.logs import configure_logging, get_logger
+from assay_core.methods import DrainGate
 from assay_core.settings import ServiceSettings, join_address, split_address
 
 Register = Callable[[grpc.aio.Server], Sequence[str]]

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -22,6 +21,7 @@ from fsspec.implementations.local import LocalFileSystem
 from assay_core.digest import canonical_json
 from assay_core.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound
 from assay_core.manifest import MANIFEST_NAME
+from assay_core.publication import is_partial, move_or_copy, partial_of, publish_directory
 
 
 class ObjectStore:
@@ -42,7 +42,9 @@ class ObjectStore:
         if "://" not in uri:
             uri = Path(uri).expanduser().absolute().as_uri()
         try:
-            self._fs, root = fsspec.core.url_to_fs(uri, **dict(options or {}))
+            # Other processes write too: a cached listing would hide what they published.
+            given = {"use_listings_cache": False, **(options or {})}
+            self._fs, root = fsspec.core.url_to_fs(uri, **given)
         except (ValueError, ImportError) as error:
             scheme = uri.split("://", 1)[0]
             raise InvalidArgument.of(
@@ -160,7 +162,7 @@ class ObjectStore:
             return
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
+        partial = partial_of(target)
         try:
             with partial.open("wb") as stream:
                 stream.write(data)
@@ -181,7 +183,7 @@ class ObjectStore:
         base = self.path_of(prefix)
         found = (str(path) for path in self._fs.find(base))
         keys = (self._relative(path) for path in found if path.startswith(f"{base}/"))
-        return sorted(key for key in keys if not _is_partial(key))
+        return sorted(key for key in keys if not is_partial(key))
 
     def delete_tree(self, prefix: str) -> None:
         """Deletes everything below `prefix`; does nothing if there is nothing.
@@ -192,7 +194,6 @@ class ObjectStore:
         if not self._key(prefix):
             raise InvalidArgument.of("prefix", "is empty", remedy="name what to delete")
         path = self.path_of(prefix)
-        self._fs.invalidate_cache()
         if self._fs.exists(path):
             self._fs.rm(path, recursive=True)
 
@@ -211,24 +212,29 @@ class ObjectStore:
         keys = self.list(prefix)
         if not keys:
             raise self._missing(prefix)
-        partial = to.with_name(f".{to.name}.{uuid.uuid4().hex}.partial")
+        partial = partial_of(to)
         try:
             for key in keys:
                 path = self.path_of(key)
                 target = partial / path.removeprefix(f"{base}/")
                 target.parent.mkdir(parents=True, exist_ok=True)
                 self._fs.get_file(path, str(target))
-            _publish_directory(partial, to)
+            publish_directory(partial, to)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
         return to
 
-    def upload_tree(self, local: Path, prefix: str) -> bool:
+    def upload_tree(self, local: Path, prefix: str, *, move: bool = False) -> bool:
         """Publishes the directory `local` as `prefix`, atomically to readers.
 
         On `file://` the copy becomes visible by one rename. Elsewhere `manifest.json` goes last,
         and a tree counts as there once it has one. A published tree is never overwritten: its
         name is its content.
+
+        Args:
+            local: Finished directory.
+            prefix: Where it goes.
+            move: Give `local` up: where the file system allows it is renamed instead of copied.
 
         Returns:
             Whether this call published it; False if it was there before.
@@ -238,10 +244,10 @@ class ObjectStore:
         if self._local:
             target = Path(self.path_of(prefix))
             target.parent.mkdir(parents=True, exist_ok=True)
-            partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
+            partial = partial_of(target)
             try:
-                shutil.copytree(local, partial)
-                return _publish_directory(partial, target)
+                move_or_copy(local, partial, move=move)
+                return publish_directory(partial, target)
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
         names = sorted(
@@ -285,18 +291,3 @@ class ObjectStore:
             yield
         except (FileNotFoundError, IsADirectoryError) as error:
             raise self._missing(key) from error
-
-
-def _publish_directory(partial: Path, target: Path) -> bool:
-    """Renames a finished directory into place; False if another writer was first."""
-    try:
-        partial.rename(target)
-    except OSError:
-        if not target.is_dir():
-            raise
-        return False
-    return True
-
-
-def _is_partial(key: str) -> bool:
-    return any(part.startswith(".") and part.endswith(".partial") for part in key.split("/"))
