@@ -55,11 +55,11 @@ class Service:
             request = compression_pb2.GetVariantRequest(id=variant)
             return (await call(stub.GetVariant, request)).variant
 
-    async def finish(self, variant: str, timeout: float = 240):
+    async def finish(self, variant: str, seconds: float = 300):
         """Watches a variant to its end."""
         async with self.stub() as stub:
             request = compression_pb2.WatchVariantRequest(id=variant)
-            async for change in stub.WatchVariant(request, timeout=timeout):
+            async for change in stub.WatchVariant(request, timeout=seconds):
                 last = change.variant
         return last
 

@@ -90,7 +90,7 @@ def _entry(path: Path, name: str, value: Any, data_start: int) -> TensorEntry:
     numbers = (*shape, start, end)
     if not all(type(number) is int and number >= 0 for number in numbers):
         raise _damaged(path, f"has a malformed entry for tensor {name}")
-    if dtype not in ELEMENT_BYTES:
+    if not isinstance(dtype, str) or dtype not in ELEMENT_BYTES:
         raise _damaged(path, f"has tensor {name} of an unknown type")
     if end - start != math.prod(shape) * ELEMENT_BYTES[dtype]:
         raise _damaged(path, f"has offsets of tensor {name} that do not fit its shape")

@@ -1,0 +1,106 @@
+"""Cancel, and `kill -9` of worker and service in the middle of a job."""
+
+from __future__ import annotations
+
+import asyncio
+
+import psutil
+import pytest
+from conftest import Service, running_service
+
+from assay_core.client import call
+from assay_core.pb import common_pb2, compression_pb2
+from assay_core.recipes import Recipe
+
+pytestmark = pytest.mark.compression
+
+# Long enough per layer that a kill lands inside one.
+CALIBRATION = common_pb2.Calibration(samples=2048, sequence_length=64)
+GPTQ = Recipe.parse({"gptq": {"bits": 4, "group_size": 32}}).to_proto()
+
+
+def workers(service: Service) -> list[psutil.Process]:
+    return psutil.Process(service.process.pid).children()
+
+
+async def until_layer(service: Service, variant: str, layer: int) -> None:
+    async with service.stub() as stub:
+        request = compression_pb2.WatchVariantRequest(id=variant)
+        async for change in stub.WatchVariant(request, timeout=240):
+            assert change.variant.meta.state != common_pb2.STATE_FAILED, change.variant.meta.error
+            if change.variant.meta.progress.completed >= layer:
+                return
+
+
+@pytest.fixture(scope="module")
+async def undisturbed(service, checkpoint) -> str:
+    made = await service.make(checkpoint, GPTQ, calibration=CALIBRATION)
+    return made.artifact.digest
+
+
+async def test_killed_worker_is_started_again_and_resumes(
+    tmp_path, checkpoint, calibration_file, undisturbed
+):
+    with running_service(tmp_path / "home", calibration_file) as service:
+        created = await service.create(checkpoint, GPTQ, calibration=CALIBRATION)
+        await until_layer(service, created.meta.id, 1)
+        (worker,) = workers(service)
+        worker.kill()
+        made = await service.finish(created.meta.id)
+        assert made.meta.state == common_pb2.STATE_SUCCEEDED, made.meta.error
+        assert made.artifact.digest == undisturbed
+        assert not list((tmp_path / "home" / "work" / "compression").glob("*/files"))
+
+
+async def test_killed_service_leaves_no_worker_and_its_successor_resumes(
+    tmp_path, checkpoint, calibration_file, undisturbed
+):
+    home = tmp_path / "home"
+    with running_service(home, calibration_file) as service:
+        created = await service.create(checkpoint, GPTQ, calibration=CALIBRATION)
+        await until_layer(service, created.meta.id, 1)
+        (worker,) = workers(service)
+        service.kill()
+        worker.wait(10)
+    layers = list((home / "work" / "compression").glob("*/layers/*.json"))
+    assert layers
+    before = [layer.stat().st_mtime_ns for layer in layers]
+    with running_service(home, calibration_file) as successor:
+        await until_layer(successor, created.meta.id, 1)
+        assert [layer.stat().st_mtime_ns for layer in layers if layer.exists()] == before
+        made = await successor.finish(created.meta.id)
+        assert made.meta.state == common_pb2.STATE_SUCCEEDED, made.meta.error
+        assert made.artifact.digest == undisturbed
+
+
+async def test_cancelled_job_ends_its_worker_and_can_be_taken_up_again(
+    tmp_path, checkpoint, calibration_file, undisturbed
+):
+    with running_service(tmp_path / "home", calibration_file) as service:
+        created = await service.create(checkpoint, GPTQ, calibration=CALIBRATION)
+        await until_layer(service, created.meta.id, 1)
+        (worker,) = workers(service)
+        async with service.stub() as stub:
+            request = compression_pb2.CancelVariantRequest(id=created.meta.id)
+            await call(stub.CancelVariant, request)
+            ended = await service.finish(created.meta.id)
+            assert ended.meta.state == common_pb2.STATE_CANCELLED
+            assert not worker.is_running()
+            repeated = (await call(stub.CancelVariant, request)).variant
+            assert repeated.meta.state == common_pb2.STATE_CANCELLED
+        again = await service.make(checkpoint, GPTQ, calibration=CALIBRATION)
+        assert again.meta.id == created.meta.id
+        assert again.artifact.digest == undisturbed
+
+
+async def test_sigterm_hands_the_job_back_to_the_queue(tmp_path, checkpoint, calibration_file):
+    with running_service(tmp_path / "home", calibration_file) as service:
+        created = await service.create(checkpoint, GPTQ, calibration=CALIBRATION)
+        while not workers(service):
+            await asyncio.sleep(0.05)
+        (worker,) = workers(service)
+        assert service.stop() == 0
+        assert not worker.is_running()
+    with running_service(tmp_path / "home", calibration_file) as successor:
+        found = await successor.get(created.meta.id)
+        assert found.meta.state in (common_pb2.STATE_QUEUED, common_pb2.STATE_RUNNING)
