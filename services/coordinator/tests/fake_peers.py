@@ -191,15 +191,24 @@ class FakeServing(serving_pb2_grpc.ServingServiceServicer):
         return serving_pb2.LoadModelResponse(model=model, lease=lease)
 
     async def _load(self, model, lease, seconds) -> None:
-        self.leases[lease.id] = Held(
-            model.meta.id, model.artifact_digest, time.monotonic() + seconds
-        )
-        while any(
-            held.digest != model.artifact_digest and held.expires > time.monotonic()
-            for held in self.leases.values()
-            if held.model_id != model.meta.id and int(held.model_id[6:]) < int(model.meta.id[6:])
-        ):
+        end = time.monotonic() + seconds
+        self.leases[lease.id] = Held(model.meta.id, model.artifact_digest, end)
+        number = int(model.meta.id[6:])
+
+        def taken() -> bool:
+            """Whether an earlier lease on other weights is still held."""
+            return any(
+                held.digest != model.artifact_digest
+                and held.expires > time.monotonic()
+                and int(held.model_id[6:]) < number
+                for held in self.leases.values()
+            )
+
+        while taken():  # noqa: ASYNC110 - leases also end by time
             await asyncio.sleep(0.02)
+        if lease.id not in self.leases:
+            model.meta.state = S.STATE_CANCELLED
+            return
         model.meta.state = S.STATE_RUNNING
         await asyncio.sleep(self.load_seconds)
         if self.resident != model.artifact_digest:

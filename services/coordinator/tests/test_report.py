@@ -84,7 +84,8 @@ def comparison(key, dimension, difference, **changes):
 
 def facts(**changes):
     spec = load_study(
-        "name: small\nmodels: [demo]\nrecipes: [gptq: {bits: [8, 3]}, magnitude: {pattern: '2:4'}]\n"
+        "name: small\nmodels: [demo]\n"
+        "recipes: [gptq: {bits: [8, 3]}, magnitude: {pattern: '2:4'}]\n"
         "dimensions: [ethics, fairness]\npack: demo\nrow_limit: 20\n"
     )
     dense, q8, q3, pruned = (
@@ -162,7 +163,7 @@ def test_sections_stand_in_their_order():
 def test_a_cell_shows_score_interval_and_paired_difference():
     text = page(assemble(facts())).text
     assert "73.9 [69.9, 77.9]" in text
-    assert "−6.1 [−8.1, −4.1]" in text
+    assert "-6.1 [-8.1, -4.1]".replace("-", "\N{MINUS SIGN}") in text
     assert "✗ fail" in text
     assert "< 0.001" in text
     assert "6.0 %" in text
@@ -181,7 +182,8 @@ def test_what_was_not_run_is_listed_with_its_reason():
 def test_demo_scores_say_that_they_say_nothing():
     assert any("say nothing of real models" in text for text in page(assemble(facts())).text)
     spec = load_study(
-        "name: x\nmodels: [demo]\nrecipes: [dense]\ndimensions: [ethics, fairness]\npack: packs/real\n"
+        "name: x\nmodels: [demo]\nrecipes: [dense]\n"
+        "dimensions: [ethics, fairness]\npack: packs/real\n"
     )
     real = facts(spec=spec)
     assert not any("say nothing of real models" in text for text in page(assemble(real)).text)

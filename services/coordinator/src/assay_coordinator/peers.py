@@ -47,7 +47,7 @@ class Peers:
         """Dimensions that have an evaluator here."""
         return sorted(self._evaluators)
 
-    def evaluator(self, dimension: str) -> evaluation_pb2_grpc.EvaluationServiceStub:
+    def evaluator(self, dimension: str) -> evaluation_pb2_grpc.EvaluationServiceAsyncStub:
         """The evaluator of a dimension.
 
         Raises:

@@ -73,7 +73,7 @@ class CoordinationServicer(coordination_pb2_grpc.CoordinationServiceServicer):
         self, request: pb.ListStudiesRequest, context: Context
     ) -> pb.ListStudiesResponse:
         """See coordination.proto."""
-        page = await self._studies.list(request.project or DEFAULT_PROJECT, request.options)
+        page = await self._studies.page(request.project or DEFAULT_PROJECT, request.options)
         return pb.ListStudiesResponse(
             studies=[record_message(record, Progress()) for record in page.records],
             next_page_token=page.next_page_token,

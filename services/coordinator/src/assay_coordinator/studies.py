@@ -134,7 +134,7 @@ class Studies:
         await self._context.store.delete(study_id)
         await self._context.records.delete(study_id)
 
-    async def list(self, project: str, options: common_pb2.ListOptions) -> StudyPage:
+    async def page(self, project: str, options: common_pb2.ListOptions) -> StudyPage:
         """One page of the studies of a project."""
         return await self._context.records.list(
             project,

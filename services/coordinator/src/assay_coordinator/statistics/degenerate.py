@@ -43,7 +43,8 @@ def degenerate_reason(pairs: Pairs, predictions: Collection[str] = ()) -> str:
 def _empty(side: pl.DataFrame) -> float:
     if side.height == 0:
         return 0.0
-    return side.filter(pl.col("completion_tokens") == 0).height / side.height
+    empty: int = side.filter(pl.col("completion_tokens") == 0).height
+    return empty / int(side.height)
 
 
 def _constant(side: pl.DataFrame, is_prediction: bool) -> bool:
@@ -57,7 +58,7 @@ def _constant(side: pl.DataFrame, is_prediction: bool) -> bool:
         return False
     high, low = CONSTANT_LIMIT, 1 - CONSTANT_LIMIT
     if is_prediction:
-        return min(rates) >= high or max(rates) <= low
+        return bool(min(rates) >= high or max(rates) <= low)
     # Right on every row of exactly one class and wrong on all others.
     right = [rate for rate in rates if rate >= high]
     wrong = [rate for rate in rates if rate <= low]

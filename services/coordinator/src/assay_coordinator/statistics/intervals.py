@@ -81,10 +81,10 @@ def _phi(a: int, b: int, c: int, d: int) -> float:
     margins = (a + b) * (c + d) * (a + c) * (b + d)
     if margins == 0:
         return 0.0
-    cross = a * d - b * c
+    cross = float(a * d - b * c)
     if cross > 0:
-        cross = max(cross - (a + b + c + d) / 2, 0)
-    return float(cross / math.sqrt(margins))
+        cross = max(cross - (a + b + c + d) / 2, 0.0)
+    return cross / math.sqrt(margins)
 
 
 def tango_paired(counts: PairedCounts, level: float = LEVEL) -> Interval:
@@ -117,7 +117,7 @@ def tango_paired(counts: PairedCounts, level: float = LEVEL) -> Interval:
 
 
 def _tango_score(delta: float, n: int, b: int, c: int) -> float:
-    """Score statistic of `difference == delta`; the nuisance proportion is at its restricted MLE."""
+    """Score statistic of `difference == delta`, the nuisance proportion at its restricted MLE."""
     linear = -b - c + (2 * n - b + c) * delta
     constant = -c * delta * (1 - delta)
     nuisance = (math.sqrt(max(0.0, linear**2 - 8 * n * constant)) - linear) / (4 * n)

@@ -69,14 +69,19 @@ class StudyRunner(DBOSConfiguredInstance):  # type: ignore[misc]  # dbos is unty
     async def start(self, record: StudyRecord) -> None:
         """Start the workflow of a study's current attempt; does nothing if it exists."""
         attempt = record.status.attempt
-        with SetWorkflowID(run_id(record.id, attempt)):
-            await DBOS.start_workflow_async(self.run_study, record.id, attempt)
+        await self._start(run_id(record.id, attempt), self.run_study, record.id, attempt)
 
     async def stop(self, record: StudyRecord, final: State) -> None:
         """Start the workflow that ends a study as CANCELLED or PAUSED."""
         attempt = record.status.attempt
-        with SetWorkflowID(f"{run_id(record.id, attempt)}:{final.value.lower()}"):
-            await DBOS.start_workflow_async(self.stop_study, record.id, attempt, final.value)
+        workflow_id = f"{run_id(record.id, attempt)}:{final.value.lower()}"
+        await self._start(workflow_id, self.stop_study, record.id, attempt, final.value)
+
+    async def _start(self, workflow_id: str, workflow: Any, *arguments: Any) -> None:
+        # One that exists is running, or is about to be taken up by the engine's own recovery.
+        if await DBOS.get_workflow_status_async(workflow_id) is None:
+            with SetWorkflowID(workflow_id):
+                await DBOS.start_workflow_async(workflow, *arguments)
 
     async def halt(self) -> None:
         """Stop every workflow of this process where it stands; leases are given back."""

@@ -11,6 +11,7 @@ from assay_core.errors import AssayError, from_document, to_document
 
 _ERROR = "__assay_error__"
 _FOREIGN = "__exception__"
+_INPUTS = {"args", "kwargs"}  # of a workflow; the engine wants its tuple back
 
 
 class ForeignError(Exception):
@@ -50,4 +51,6 @@ def _decode(document: dict[str, Any]) -> Any:
         return from_document(document[_ERROR])
     if _FOREIGN in document:
         return ForeignError(document[_FOREIGN])
+    if document.keys() == _INPUTS:
+        return {**document, "args": tuple(document["args"])}
     return document
