@@ -32,6 +32,7 @@ _LOG = get_logger("assay.serving.ray")
 CODE_VERSION = "1"
 
 STATUS_TIMEOUT_SECONDS = 30.0
+START_ATTEMPTS = 3
 
 # Handles raise RuntimeError and TimeoutError for replicas that are gone or do not answer.
 _UNREACHABLE = (RayError, RayServeException, RuntimeError, TimeoutError)
@@ -60,12 +61,18 @@ class RayRuntime:
         with self._lock:
             if self._started:
                 return False
-            try:
-                self._start()
-            except (*_UNREACHABLE, OSError, ValueError) as error:
-                ray.shutdown()
-                _LOG.error("ray_not_started", **exception_facts(error))
-                raise EngineUnreachableError(f"Ray: {type(error).__name__}") from None
+            for attempt in range(1, START_ATTEMPTS + 1):
+                try:
+                    self._start()
+                    break
+                except Exception as error:  # noqa: BLE001 - Ray raises just that, see below
+                    # Ray gives its node 30 s to register and raises a bare Exception when a busy
+                    # machine needs longer. Starting again is safe: nothing runs on it yet, and
+                    # what the failed start left behind ends with this process.
+                    _LOG.warning("ray_not_started", attempt=attempt, **exception_facts(error))
+                    ray.shutdown()
+                    if attempt == START_ATTEMPTS:
+                        raise EngineUnreachableError(f"Ray: {type(error).__name__}") from None
             self._started = True
             return True
 
