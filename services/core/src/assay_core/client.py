@@ -1,14 +1,16 @@
 """Calls to other services: one channel form, deadlines on every call, errors as AssayError.
 
+```python
 async with channel("127.0.0.1:7401", settings) as to_compression:
     stub = compression_pb2_grpc.CompressionServiceStub(to_compression)
     variant = await call(stub.GetVariant, request, timeout=10)
+```
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Any, Protocol, TypeVar
 
 import grpc
@@ -107,7 +109,7 @@ async def stream(
     request: Any,
     *,
     timeout: float | None = None,  # noqa: ASYNC109  (it is the RPC's own deadline)
-) -> AsyncIterator[ResponseT]:
+) -> AsyncGenerator[ResponseT, None]:
     """Iterates a server-stream or bi-directional method, with errors as AssayError.
 
     Args:

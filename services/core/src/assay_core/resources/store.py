@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -194,7 +194,7 @@ class ResourceStore:
         await self._database.write(remove)
         self._wakeups.wake(resource_id)
 
-    async def watch(self, resource_id: str) -> AsyncIterator[Record]:
+    async def watch(self, resource_id: str) -> AsyncGenerator[Record, None]:
         """Yields the resource now and after each change; ends after a terminal state.
 
         Changes in quick succession may arrive as one. Changes by this process arrive at once,

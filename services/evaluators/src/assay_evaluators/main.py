@@ -1,0 +1,73 @@
+"""`assay-evaluator --dimension NAME`: one evaluator process."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+
+import grpc
+
+from assay_core.client import channel
+from assay_core.errors import AssayError
+from assay_core.pb import evaluation_pb2_grpc, serving_pb2_grpc
+from assay_core.resources import JsonField, ResourceStore
+from assay_core.server import serve
+from assay_core.settings import load_settings
+from assay_core.storage import ObjectStore
+from assay_evaluators.sdk.dimension import load_dimension
+from assay_evaluators.sdk.generate import Generator
+from assay_evaluators.service.evaluations import Evaluations
+from assay_evaluators.service.pack_access import PackAccess
+from assay_evaluators.service.servicer import EvaluationServicer
+from assay_evaluators.service.settings import EvaluatorSettings
+
+SERVICE = "assay.evaluation.v1.EvaluationService"
+FIELDS = {
+    "dimension": JsonField("spec.evaluation.dimension"),
+    "artifact_digest": JsonField("spec.evaluation.subject.artifact_digest"),
+    "pack_digest": JsonField("spec.evaluation.pack_digest"),
+}
+
+
+async def run(settings: EvaluatorSettings) -> None:
+    """Serves until a signal; unfinished evaluations are taken up first."""
+    dimension = load_dimension(settings.dimension)
+    packs = PackAccess(settings.packs, settings.allowed_prefixes)
+    store = ObjectStore(settings.data_uri)
+    records = ResourceStore(settings.database_url, "evaluations", fields=FIELDS)
+    async with channel(settings.serving, settings) as serving:
+        stub = serving_pb2_grpc.ServingServiceStub(serving)
+        evaluations = Evaluations(
+            dimension,
+            packs=packs,
+            store=store,
+            records=records,
+            generator=Generator(stub, store, settings.limits),
+            at_once=settings.evaluations_at_once,
+        )
+
+        def register(server: grpc.aio.Server) -> Sequence[str]:
+            servicer = EvaluationServicer(evaluations, packs)
+            evaluation_pb2_grpc.add_EvaluationServiceServicer_to_server(servicer, server)
+            return (SERVICE,)
+
+        try:
+            await serve(
+                settings,
+                "evaluator",
+                register,
+                on_start=evaluations.start,
+                on_drain=evaluations.stop,
+            )
+        finally:
+            await records.close()
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    try:
+        settings = load_settings(EvaluatorSettings, sys.argv[1:])
+        asyncio.run(run(settings))
+    except AssayError as error:
+        sys.exit(f"assay-evaluator: {error}")

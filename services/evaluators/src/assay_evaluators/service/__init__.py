@@ -1,0 +1,1 @@
+"""The evaluator as a service: settings, durable evaluations, servicer."""
