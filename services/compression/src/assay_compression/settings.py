@@ -23,7 +23,7 @@ class CompressionSettings(ServiceSettings):
         "everywhere for a server on loopback, and nowhere for any other.",
     )
     models: dict[str, str] = Field(
-        default={"demo": "models/demo"},
+        default={"demo": "models/demo/model"},
         description="Folders of models that requests may call by name; always readable.",
     )
     calibrations: dict[str, str] = Field(
@@ -37,6 +37,9 @@ class CompressionSettings(ServiceSettings):
     device: Literal["cpu", "cuda"] = Field(default="cpu", description="Where workers compute.")
     disk_reserve_bytes: int = Field(
         default=256 << 20, ge=0, description="Free bytes of disk that a job must leave."
+    )
+    worker_idle_seconds: float = Field(
+        default=120, ge=0, description="How long an idle worker keeps its libraries in memory."
     )
     worker_attempts: int = Field(
         default=3, ge=1, le=10, description="Starts of a job whose worker dies, before it fails."
