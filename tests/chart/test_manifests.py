@@ -1,0 +1,56 @@
+"""Every values file in ci/ renders to manifests that Kubernetes' own schemas accept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import kubernetes_validate
+import pytest
+
+CHART = Path(__file__).parents[2] / "charts" / "assay"
+CI_VALUES = sorted((CHART / "ci").glob("*-values.yaml"))
+VERSIONS = ("1.31", "1.32", "1.33", "1.34")
+CUSTOM = {"Certificate", "PodMonitor", "PrometheusRule", "RayCluster"}
+
+
+@pytest.mark.parametrize("values", CI_VALUES, ids=lambda path: path.stem)
+def test_lint_is_strict_and_clean(helm, values):
+    result = helm("lint", "--strict", str(CHART), "--values", str(values))
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "[WARNING]" not in result.stdout
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("values", CI_VALUES, ids=lambda path: path.stem)
+def test_schemas_of_kubernetes_accept_it(render, values, version):
+    for manifest in render(values=values, version=f"{version}.0").manifests:
+        if manifest["kind"] not in CUSTOM:
+            kubernetes_validate.validate(manifest, version, strict=True)
+
+
+@pytest.mark.parametrize("values", CI_VALUES, ids=lambda path: path.stem)
+def test_names_are_unique_and_fit_dns(render, values):
+    seen = set()
+    for manifest in render(values=values).manifests:
+        key = (manifest["kind"], manifest["metadata"]["name"])
+        assert key not in seen
+        assert len(key[1]) <= 63
+        seen.add(key)
+
+
+@pytest.mark.parametrize("values", CI_VALUES, ids=lambda path: path.stem)
+def test_selectors_match_their_own_pods_and_nobody_elses(render, values):
+    found = render(values=values)
+    workloads = found.of("Deployment") + found.of("StatefulSet")
+    pods = {w["metadata"]["name"]: w["spec"]["template"]["metadata"]["labels"] for w in workloads}
+    for workload in workloads:
+        selector = workload["spec"]["selector"]["matchLabels"].items()
+        matching = {name for name, labels in pods.items() if selector <= labels.items()}
+        assert matching == {workload["metadata"]["name"]}
+
+
+def test_rendering_twice_is_the_same(helm):
+    arguments = ("template", "t", str(CHART), "--kube-version", "1.34.0")
+    first = helm(*arguments)
+    helm.cache_clear()
+    assert helm(*arguments).stdout == first.stdout

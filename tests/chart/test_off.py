@@ -1,0 +1,109 @@
+"""What is switched off, or needs CRDs that are not there, is not rendered; then: what is on, is."""
+
+from __future__ import annotations
+
+import pytest
+
+CRDS = (
+    "monitoring.coreos.com/v1/PodMonitor",
+    "monitoring.coreos.com/v1/PrometheusRule",
+    "cert-manager.io/v1/Certificate",
+)
+BUILT_IN = {
+    "ConfigMap", "Deployment", "Job", "NetworkPolicy", "PersistentVolumeClaim", "Pod",
+    "PodDisruptionBudget", "Role", "RoleBinding", "Service", "ServiceAccount", "StatefulSet",
+}  # fmt: skip
+POSTGRES = "database.type=postgres"
+BUNDLED = "database.postgres.bundled.enabled=true"
+
+
+def test_a_bare_cluster_gets_built_in_kinds_only(render):
+    assert {m["kind"] for m in render().manifests} <= BUILT_IN
+
+
+def test_no_secret_is_ever_rendered(render):
+    for sets in ((), (POSTGRES, BUNDLED), ("serving.ray.mode=chart",)):
+        assert render(*sets).of("Secret") == []
+
+
+@pytest.mark.parametrize(
+    ("off", "kind"),
+    [
+        ("networkPolicy.enabled=false", "NetworkPolicy"),
+        ("podDisruptionBudget.enabled=false", "PodDisruptionBudget"),
+        ("auth.existingSecret=given", "Job"),
+        ("auth.existingSecret=given", "Role"),
+    ],
+)
+def test_what_is_on_by_default_can_be_switched_off(render, off, kind):
+    assert render().of(kind)
+    assert not render(off).of(kind)
+
+
+@pytest.mark.parametrize(
+    "kind", ["Ingress", "Certificate", "PodMonitor", "PrometheusRule", "RayCluster"]
+)
+def test_what_is_off_by_default_is_not_rendered(render, kind):
+    assert not render().of(kind)
+
+
+def test_auto_uses_the_operators_that_are_there(render):
+    found = render(crds=CRDS)
+    assert len(found.of("PodMonitor")) == len(found.of("PrometheusRule")) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"), [("podMonitor", "PodMonitor"), ("rules", "PrometheusRule")]
+)
+def test_off_wins_over_crds_and_on_over_their_absence(render, value, kind):
+    assert not render(f"metrics.{value}=off", crds=CRDS).of(kind)
+    assert render(f"metrics.{value}=on").of(kind)
+
+
+def test_dashboards_are_config_maps_with_the_sidecars_label(render):
+    label = {"grafana_dashboard": "1"}
+    labelled = [
+        m
+        for m in render("metrics.dashboards.enabled=true").of("ConfigMap")
+        if label.items() <= m["metadata"]["labels"].items()
+    ]
+    assert len(labelled) >= 4
+    assert not [n for n in render().names("ConfigMap") if "dashboard" in n]
+
+
+def test_no_postgres_unless_bundled(render):
+    assert "t-assay-postgres" not in render().names("StatefulSet")
+    given = render(POSTGRES, "database.postgres.existingSecret=urls")
+    assert "t-assay-postgres" not in given.names("StatefulSet")
+    assert "t-assay-postgres" in render(POSTGRES, BUNDLED).names("StatefulSet")
+
+
+def test_embedded_ray_has_no_pods_of_its_own(render):
+    assert not [n for n in render().names("Deployment") if "ray" in n]
+    chart = render("serving.ray.mode=chart")
+    assert {"t-assay-ray-head", "t-assay-ray-worker"} <= chart.names("Deployment")
+
+
+def test_an_evaluator_can_be_switched_off_alone(render):
+    found = render("evaluators.dimensions.fairness.enabled=false")
+    assert "t-assay-evaluator-fairness" not in found.names("Deployment")
+    assert set(found.settings("coordinator")["evaluators"]) == {"ethics", "stereotype"}
+
+
+def test_an_existing_claim_is_used_and_none_is_made(render):
+    found = render("storage.pvc.existingClaim=mine")
+    assert "t-assay-data" not in found.names("PersistentVolumeClaim")
+    claims = {
+        v["persistentVolumeClaim"]["claimName"]
+        for _, pod in found.pods()
+        for v in pod.get("volumes", [])
+        if v["name"] == "data"
+    }
+    assert claims == {"mine"}
+
+
+def test_a_certificate_needs_ingress_and_issuer(render):
+    ingress = ("ingress.enabled=true", "ingress.host=assay.example.com")
+    assert not render(*ingress, crds=CRDS).of("Certificate")
+    assert render(*ingress, "ingress.tls.issuerRef.name=ca", crds=CRDS).of("Certificate")
+    assert not render("ingress.tls.issuerRef.name=ca", crds=CRDS).of("Certificate")
