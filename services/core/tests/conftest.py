@@ -10,6 +10,7 @@ import grpc
 import pytest
 
 from assay_core.auth import current_principal
+from assay_core.client import call, channel
 from assay_core.context import current_context
 from assay_core.errors import InvalidArgument, NotFound, ResourceExhausted
 from assay_core.pb import (
@@ -20,6 +21,10 @@ from assay_core.pb import (
 )
 from assay_core.server import Register
 from assay_core.settings import ServiceSettings
+
+
+def request_peer(context: grpc.aio.ServicerContext) -> str:
+    return dict(context.invocation_metadata())["x-test-peer"]
 
 
 class Compression(compression_pb2_grpc.CompressionServiceServicer):
@@ -35,14 +40,18 @@ class Compression(compression_pb2_grpc.CompressionServiceServicer):
                 raise KeyError(secret)
             case "abort":
                 await context.abort(grpc.StatusCode.OUT_OF_RANGE, "past the end")
+            case "peer":
+                async with channel(request_peer(context)) as to:
+                    stub = compression_pb2_grpc.CompressionServiceStub(to)
+                    return await call(stub.GetVariant, compression_pb2.GetVariantRequest(id="a"))
             case "slow":
                 await asyncio.sleep(0.5)
             case "forever":
                 await asyncio.sleep(60)
         meta = {"id": request.id, "project": current_principal().name}
-        call = current_context()
+        trace = current_context()
         return compression_pb2.GetVariantResponse(
-            variant={"meta": meta, "label": call.trace_id if call else ""}
+            variant={"meta": meta, "label": trace.trace_id if trace else ""}
         )
 
     async def WatchVariant(self, request, context):

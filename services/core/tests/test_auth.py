@@ -152,6 +152,31 @@ async def test_a_peer_token_travels_from_settings(
         await call(compression_pb2_grpc.CompressionServiceStub(to).CreateVariant, create())
 
 
+async def test_a_peers_refusal_of_our_token_is_not_the_callers_fault(
+    settings: ServiceSettings, guarded: ServiceSettings, register: Register
+) -> None:
+    async with (
+        running(guarded, "peer", register) as peer,
+        running(settings, "core", register) as server,
+        channel(server.address) as to,
+    ):
+        stub = compression_pb2_grpc.CompressionServiceStub(to)
+        request = compression_pb2.GetVariantRequest(id="peer")
+
+        async def through() -> compression_pb2.GetVariantResponse:
+            return await call(
+                lambda message, timeout: stub.GetVariant(
+                    message, timeout=timeout, metadata=(("x-test-peer", peer.address),)
+                ),
+                request,
+            )
+
+        with pytest.raises(FailedPrecondition) as caught:
+            await through()
+        assert caught.value.reason == "PEER_REFUSED"
+        assert caught.value.metadata == {"peer_reason": "TOKEN_MISSING"}
+
+
 @pytest.mark.parametrize("address", ["0.0.0.0:0", "[::]:0", "192.0.2.1:7400", "assay.example:7400"])
 async def test_no_server_listens_beyond_loopback_without_tokens(
     settings: ServiceSettings, register: Register, address: str

@@ -309,6 +309,7 @@ async def test_a_drain_finishes_calls_and_ends_watches(
     settings: ServiceSettings, register: Register
 ) -> None:
     seen: list[str] = []
+    settings = settings.model_copy(update={"drain_seconds": 20})
 
     async def on_drain() -> None:
         async with channel(address) as other:
@@ -316,11 +317,16 @@ async def test_a_drain_finishes_calls_and_ends_watches(
                 health_pb2_grpc.HealthStub(other).Check, health_pb2.HealthCheckRequest()
             )
             seen.append(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
+            stub = compression_pb2_grpc.CompressionServiceStub(other)
+            with pytest.raises(Unavailable, match="draining"):
+                async for _ in stream(stub.WatchVariant, get_watch, timeout=20):
+                    pass
+
+    get_watch = compression_pb2.WatchVariantRequest(id="a")
 
     async def watch(to: grpc.aio.Channel) -> None:
         stub = compression_pb2_grpc.CompressionServiceStub(to)
-        request = compression_pb2.WatchVariantRequest(id="a")
-        async for _ in stream(stub.WatchVariant, request):
+        async for _ in stream(stub.WatchVariant, get_watch):
             watching.set()
 
     watching = asyncio.Event()

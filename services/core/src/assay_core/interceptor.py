@@ -52,6 +52,7 @@ from assay_core.validation import validate
 _LOG = get_logger("assay.rpc")
 _PROJECT = "project"
 _UNKNOWN = grpc.StatusCode.UNKNOWN
+_CANCELLED = grpc.StatusCode.CANCELLED
 
 Handler = Any  # grpc.RpcMethodHandler: its attributes are untyped callables
 Context = Any  # grpc.aio.ServicerContext of whatever message types
@@ -155,7 +156,7 @@ class ShellInterceptor(_Base):
                 except (Exception, asyncio.CancelledError) as failure:
                     error = self._map(failure, call)
                     code, reason = error.code, {"reason": error.reason}
-                    if isinstance(error, Cancelled) and failure is not error:
+                    if isinstance(failure, asyncio.CancelledError) and error.code is _CANCELLED:
                         raise
                     await _abort(context, error, call)
         finally:
@@ -168,6 +169,8 @@ class ShellInterceptor(_Base):
             log("rpc", method=name, code=code.name, seconds=round(seconds, 6), **reason)
 
     def _admit(self, method: Method, metadata: dict[str, str]) -> Principal:
+        if method.is_watch and self._gate.closed:
+            raise _draining()
         if method.is_health:
             return LOCAL
         principal = self._authenticator.authenticate(metadata)
@@ -178,27 +181,31 @@ class ShellInterceptor(_Base):
         return principal
 
     def _map(self, failure: BaseException, call: CallContext) -> AssayError:
+        if isinstance(failure, grpc.aio.AioRpcError):
+            failure = from_rpc_error(failure)
         if isinstance(failure, AssayError):
-            return failure
+            return _from_peer(failure) if failure.remote else failure
         if isinstance(failure, asyncio.CancelledError):
             task = asyncio.current_task()
             if task is None or not self._gate.ended(task):
                 return Cancelled("the caller cancelled the call")
             task.uncancel()
-            return Unavailable(
-                "the server is draining",
-                reason="DRAINING",
-                remedy="watch again, another server or the next one answers",
-                retry_after=1.0,
-            )
-        if isinstance(failure, grpc.aio.AioRpcError):
-            return _from_peer(from_rpc_error(failure))
+            return _draining()
         _LOG.error("unexpected_error", **exception_facts(failure))
         return Internal(
             "unexpected error in this service",
             remedy=f"look for request id {call.request_id} in its logs",
             metadata={"request_id": call.request_id},
         )
+
+
+def _draining() -> Unavailable:
+    return Unavailable(
+        "the server is draining",
+        reason="DRAINING",
+        remedy="watch again, another server or the next one answers",
+        retry_after=1.0,
+    )
 
 
 def _from_peer(error: AssayError) -> AssayError:

@@ -48,6 +48,7 @@ class DrainGate:
     def __init__(self) -> None:
         self._watchers: set[asyncio.Task[Any]] = set()
         self._ended: set[asyncio.Task[Any]] = set()
+        self.closed = False
 
     @contextmanager
     def watching(self, method: Method) -> Iterator[None]:
@@ -64,7 +65,8 @@ class DrainGate:
             self._ended.discard(task)
 
     def close(self) -> None:
-        """Ends every watch stream with UNAVAILABLE."""
+        """Ends every watch stream with UNAVAILABLE; new ones are refused the same way."""
+        self.closed = True
         for task in self._watchers:
             self._ended.add(task)
             task.cancel()

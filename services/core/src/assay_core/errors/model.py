@@ -26,10 +26,12 @@ class AssayError(Exception):
         message: What is wrong, in one sentence, without request content.
         field: Path of the request field at fault, if one is.
         remedy: What the caller can do about it.
-        metadata: Further machine-readable facts (ids, states, limits).
+        metadata: Further machine-readable facts (ids, states, limits); the keys `remedy` and
+            `field` are taken.
         retry_after: Seconds after which a retry may succeed; None when a retry is pointless.
         resource: Name of the resource concerned, `<type>/<id>`.
         violations: Every broken field; holds `field` too when that is set.
+        remote: Whether another service raised it and a call of ours brought it here.
     """
 
     code: ClassVar[grpc.StatusCode] = grpc.StatusCode.UNKNOWN
@@ -54,6 +56,7 @@ class AssayError(Exception):
         self.metadata = dict(metadata or {})
         self.retry_after = retry_after
         self.resource = resource
+        self.remote = False
         if field is not None and not violations:
             violations = (FieldViolation(field, self.text),)
         self.violations = tuple(violations)

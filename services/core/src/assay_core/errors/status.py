@@ -107,6 +107,14 @@ def from_status(status: status_pb2.Status) -> AssayError:
 
 def from_rpc_error(error: grpc.RpcError) -> AssayError:
     """Reads the AssayError out of a failed call (`grpc.aio.AioRpcError` or a sync `grpc.Call`)."""
+    failure = _from_trailers(error)
+    if failure is None:
+        failure = error_class(error.code())(error.details() or error.code().name)
+    failure.remote = True
+    return failure
+
+
+def _from_trailers(error: grpc.RpcError) -> AssayError | None:
     trailers: Iterable[tuple[str, str | bytes]] = cast(Any, error.trailing_metadata()) or ()
     for key, value in trailers:
         if key == DETAILS_KEY:
@@ -114,10 +122,10 @@ def from_rpc_error(error: grpc.RpcError) -> AssayError:
             try:
                 status.ParseFromString(value)
             except DecodeError:
-                break
+                return None
             if _CODES.get(status.code) == error.code():
                 return from_status(status)
-    return error_class(error.code())(error.details() or error.code().name)
+    return None
 
 
 def _violations_detail(error: AssayError) -> Message:
