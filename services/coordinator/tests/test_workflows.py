@@ -105,7 +105,7 @@ async def test_a_study_runs_to_comparisons_and_a_report(world, coordinator):
 
 async def test_progress_is_streamed_by_variant_and_dimension(world, coordinator):
     for evaluator in world.evaluators.values():
-        evaluator.seconds_per_completion = 0.005
+        evaluator.seconds_per_completion = 0.01
     study = await coordinator.create(spec())
     seen, events, etas = set(), [], []
     request = pb.WatchStudyRequest(id=study.meta.id)

@@ -16,10 +16,11 @@ from assay_coordinator.wire import peers as wire
 from assay_coordinator.workflows.context import VariantWork
 from assay_coordinator.workflows.following import ModelNeeded, follow_evaluation
 from assay_coordinator.workflows.leases import LeaseKeeper, held_lease
-from assay_core.errors import AssayError, to_document
+from assay_core.errors import AssayError, is_retryable, to_document
 from assay_core.pb import evaluation_pb2, serving_pb2
 
 _PLAN_SECONDS = 120.0
+_REPEATS = 3
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,14 @@ async def evaluate_variant(work: VariantWork) -> bool:
 
 
 async def _unfinished(work: VariantWork) -> list[EvaluationStatus]:
-    """Evaluations of the variant that have no score yet, from their beginning."""
+    """Evaluations of the variant that have no score yet."""
     todo = []
     for dimension in work.run.spec.dimensions:
         status = await work.context.store.evaluation(work.run.study_id, work.key, dimension)
-        if status is None or status.state != "SUCCEEDED":
+        if status is None:
             todo.append(EvaluationStatus(variant_key=work.key, dimension=dimension))
+        elif status.state != "SUCCEEDED":
+            todo.append(status.model_copy(update={"state": "QUEUED", "error": None}))
     return todo
 
 
@@ -92,9 +95,10 @@ async def _plan(
         await _failed(work, status, error)
         return None
     stored, missing = answer.completions_stored, answer.completions_missing
+    first = not status.progress.total  # after a crash, what was made before it is not "reused"
     known = status.model_copy(
         update={
-            "completions_reused": stored,
+            "completions_reused": stored if first else status.completions_reused,
             "pack_digest": answer.pack_digest,
             "progress": Progress(completed=stored, total=stored + missing, unit="completions"),
         }
@@ -122,12 +126,17 @@ async def _run_all(work: VariantWork, artifact: ArtifactFacts, planned: Sequence
 
 async def _evaluate(work: VariantWork, plan: Planned, keeper: LeaseKeeper | None) -> bool:
     """Bring one evaluation to its end; False if it turns out to need a model and has none."""
-    try:
-        await follow_evaluation(work, plan.spec, plan.status, keeper)
-    except ModelNeeded:
-        return False
-    except AssayError as error:
-        await _failed(work, plan.status, error)
+    for repeat in range(_REPEATS):
+        try:
+            await follow_evaluation(work, plan.spec, plan.status, keeper, repeat=repeat)
+            break
+        except ModelNeeded:
+            return False
+        except AssayError as error:
+            # Its completions are kept, so another try costs what is missing.
+            if not is_retryable(error) or repeat == _REPEATS - 1:
+                await _failed(work, plan.status, error)
+                break
     return True
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import aclosing
 
 from assay_coordinator.domain.progress import EvaluationStatus, Job
 from assay_coordinator.wire import peers as wire
@@ -28,17 +29,26 @@ async def follow_evaluation(
     spec: evaluation_pb2.EvaluationSpec,
     status: EvaluationStatus,
     keeper: LeaseKeeper | None,
+    *,
+    repeat: int = 0,
 ) -> None:
     """Create the evaluation and follow it to a terminal state.
 
     Creating is idempotent, and it is also how a new lease is handed over; so after any interruption
     (a restart of the evaluator, a lost lease) it is simply created again.
 
+    Args:
+        work: The variant.
+        spec: What to evaluate.
+        status: The evaluation's status so far.
+        keeper: Where leases come from; None if no model should be needed.
+        repeat: Counts evaluations of the same kind after one that failed for a passing reason.
+
     Raises:
         ModelNeeded: Without a keeper, if the evaluation waits for a model.
         AssayError: If the evaluation failed or was cancelled.
     """
-    follower = _Follower(work, spec, status, keeper)
+    follower = _Follower(work, spec, status, keeper, repeat)
     while True:
         evaluation = await follower.create()
         if await follower.follow(evaluation):
@@ -53,6 +63,7 @@ class _Follower:
         spec: evaluation_pb2.EvaluationSpec,
         status: EvaluationStatus,
         keeper: LeaseKeeper | None,
+        repeat: int,
     ) -> None:
         self._work = work
         self._status = status
@@ -61,7 +72,7 @@ class _Follower:
         self._stub = work.context.peers.evaluator(status.dimension)
         self._request = evaluation_pb2.CreateEvaluationRequest(
             project=work.run.project,
-            request_id=work.run.request_id("evaluation", work.key, status.dimension),
+            request_id=work.run.request_id("evaluation", work.key, status.dimension, str(repeat)),
             spec=spec,
             parser_versions=work.run.spec.parser_versions,
         )
@@ -99,36 +110,31 @@ class _Follower:
 
     async def _watch(self, evaluation: evaluation_pb2.Evaluation) -> evaluation_pb2.Evaluation:
         """The last state seen when the stream ends, or when the evaluation waits for long."""
-        waiting_since: float | None = None
         if wire.state_name(evaluation.meta.state) in _TERMINAL:
             return evaluation
         request = evaluation_pb2.WatchEvaluationRequest(id=evaluation.meta.id)
-        updates = stream(self._stub.WatchEvaluation, request)
-        while True:
-            patience = _PATIENCE_WITHOUT_MODEL if waiting_since is not None else None
-            upcoming = asyncio.ensure_future(anext(updates))
-            try:
-                async with asyncio.timeout(patience):
-                    evaluation = (await upcoming).evaluation
-            except (StopAsyncIteration, TimeoutError):
-                if waiting_since is not None:
-                    await self._without_model()
-                return evaluation
-            except AssayError as error:
-                if not is_retryable(error):
-                    raise
-                return evaluation
-            await self._write(evaluation)
-            state = wire.state_name(evaluation.meta.state)
-            if state in _TERMINAL:
-                return evaluation
-            if state != _WAITING:
-                waiting_since = None
-            elif waiting_since is None:
-                waiting_since = time.monotonic()
-            elif time.monotonic() - waiting_since > _PATIENCE_WITHOUT_MODEL:
-                await self._without_model()
-                return evaluation
+        waiting_since: float | None = None
+        async with aclosing(stream(self._stub.WatchEvaluation, request)) as updates:
+            while True:
+                try:
+                    async with asyncio.timeout(_PATIENCE_WITHOUT_MODEL if waiting_since else None):
+                        evaluation = (await anext(updates)).evaluation
+                except (StopAsyncIteration, TimeoutError):
+                    break
+                except AssayError as error:
+                    if not is_retryable(error):
+                        raise
+                    break
+                await self._write(evaluation)
+                state = wire.state_name(evaluation.meta.state)
+                if state in _TERMINAL:
+                    return evaluation
+                waiting_since = (waiting_since or time.monotonic()) if state == _WAITING else None
+                if waiting_since and time.monotonic() - waiting_since > _PATIENCE_WITHOUT_MODEL:
+                    break
+        if waiting_since is not None:
+            await self._without_model()
+        return evaluation
 
     async def _without_model(self) -> None:
         """The evaluator waits for a model: check ours, or say that one is needed after all."""

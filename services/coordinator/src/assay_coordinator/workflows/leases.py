@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 
 from google.protobuf import duration_pb2
 
@@ -31,6 +31,7 @@ from assay_core.pb import serving_pb2
 
 _LOG = get_logger("assay.coordinator.leases")
 _RELEASE_SECONDS = 5.0
+_ATTEMPTS = 8
 
 
 class LeaseKeeper:
@@ -73,20 +74,23 @@ class LeaseKeeper:
                 raise
 
     async def keep(self) -> None:
-        """Hold a lease until cancelled; ends only by an error, which `lease` raises too."""
-        try:
-            while True:
-                lease = await self._acquire()
-                self._held = lease
-                self._changed = changed = asyncio.Event()
-                self._current.set_result(lease)
-                await self._renew_until_lost(lease, changed)
-                self._retire()
-                await self._work.say(f"{self._work.key}: lease lost, asking again")
-        except AssayError as error:
+        """Hold one lease after another until cancelled; ends only by an error."""
+        while True:
+            lease = await self._acquire()
+            self._held = lease
+            self._changed = changed = asyncio.Event()
+            self._current.set_result(lease)
+            await self._renew_until_lost(lease, changed)
+            self._retire()
+            await self._work.say(f"{self._work.key}: lease lost, asking again")
+
+    def ended(self, keeping: asyncio.Task[None]) -> None:
+        """Whoever waits for a lease learns why `keep` ended."""
+        error = None if keeping.cancelled() else keeping.exception()
+        if error is not None:
             self._retire()
             self._current.set_exception(error)
-            self._current.exception()  # a lease nobody waits for is no unhandled error
+            self._current.exception()  # a lease that nobody waits for is no unhandled error
 
     async def release(self) -> None:
         """Give back every lease of this variant on record, also those from before a crash."""
@@ -98,21 +102,40 @@ class LeaseKeeper:
     # -- one lease ---------------------------------------------------------------------------------
 
     async def _acquire(self) -> serving_pb2.Lease:
-        """Load the model and wait until it is resident, renewing the lease meanwhile."""
-        while True:
-            response = await self._load()
-            lease = response.lease
-            job = Job(kind="lease", id=lease.id, owner=self._work.key)
-            await self._work.put_job(job)
-            resident = asyncio.create_task(self._until_resident(response.model))
-            renewing = asyncio.create_task(self._renew_until_lost(lease, asyncio.Event()))
+        """Load the model and wait until it is resident; again if the service forgets it."""
+        for attempt in range(1, _ATTEMPTS + 1):
             try:
-                await asyncio.wait({resident, renewing}, return_when=asyncio.FIRST_COMPLETED)
-                if resident.done():
-                    resident.result()
+                lease = await self._acquire_once()
+            except AssayError as error:
+                forgotten = isinstance(error, NotFound) or is_retryable(error)
+                if not forgotten or attempt == _ATTEMPTS:
+                    raise
+                _LOG.info("model_not_loaded", reason=error.reason, attempt=attempt)
+            else:
+                if lease is not None:
                     return lease
-            finally:
-                await _end(resident, renewing)
+            await asyncio.sleep(attempt)
+        raise DeadlineExceeded(
+            f"the lease ended {_ATTEMPTS} times before the model was resident",
+            reason="LEASE_LOST",
+            remedy="look at the serving service, or raise lease_ttl_seconds",
+        )
+
+    async def _acquire_once(self) -> serving_pb2.Lease | None:
+        """A lease on the resident model; None if it ended while the model was loading."""
+        response = await self._load()
+        lease = response.lease
+        await self._work.put_job(Job(kind="lease", id=lease.id, owner=self._work.key))
+        resident = asyncio.create_task(self._until_resident(response.model))
+        renewing = asyncio.create_task(self._renew_until_lost(lease, asyncio.Event()))
+        try:
+            await asyncio.wait({resident, renewing}, return_when=asyncio.FIRST_COMPLETED)
+            if not resident.done():
+                return None
+            resident.result()
+            return lease
+        finally:
+            await _end(resident, renewing)
 
     async def _load(self) -> serving_pb2.LoadModelResponse:
         request = serving_pb2.LoadModelRequest(
@@ -140,10 +163,12 @@ class LeaseKeeper:
                     remedy="look at the serving service, or raise load_timeout_seconds",
                 )
             try:
-                async for update in stream(self._serving.WatchModel, request, timeout=left):
-                    model = update.model
-                    if await self._is_resident(model):
-                        return
+                updates = stream(self._serving.WatchModel, request, timeout=left)
+                async with aclosing(updates):
+                    async for update in updates:
+                        model = update.model
+                        if await self._is_resident(model):
+                            return
             except AssayError as error:
                 if not (is_retryable(error) or isinstance(error, DeadlineExceeded)):
                     raise
@@ -192,6 +217,7 @@ async def held_lease(work: VariantWork, artifact: ArtifactFacts) -> AsyncIterato
     """Keep a lease during the block; it is released at the end, however the block ends."""
     keeper = LeaseKeeper(work, artifact)
     keeping = asyncio.create_task(keeper.keep())
+    keeping.add_done_callback(keeper.ended)
     try:
         yield keeper
     finally:
