@@ -63,7 +63,7 @@ class Coordinator:
         if self._channel is None:
             self._channel = channel(self.address)
             self.stub = coordination_pb2_grpc.CoordinationServiceStub(self._channel)
-        for _ in range(200):
+        for _ in range(600):
             try:
                 await call(self.stub.GetServerInfo, pb.GetServerInfoRequest(), timeout=1)
                 return
@@ -96,7 +96,7 @@ class Coordinator:
     # -- shorthands for the API ------------------------------------------------------------------
 
     async def call(self, method: str, request):
-        return await call(getattr(self.stub, method), request, timeout=20)
+        return await call(getattr(self.stub, method), request, timeout=60)
 
     async def create(self, spec: pb.StudySpec, request_id: str = "") -> pb.Study:
         request = pb.CreateStudyRequest(spec=spec, request_id=request_id)
@@ -105,7 +105,7 @@ class Coordinator:
     async def get(self, study_id: str) -> pb.Study:
         return (await self.call("GetStudy", pb.GetStudyRequest(id=study_id))).study
 
-    async def until(self, study_id: str, condition, seconds: float = 60) -> pb.Study:
+    async def until(self, study_id: str, condition, seconds: float = 240) -> pb.Study:
         """The first study of a watch for which the condition holds."""
         try:
             async with asyncio.timeout(seconds):

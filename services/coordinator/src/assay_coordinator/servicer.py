@@ -117,7 +117,8 @@ class CoordinationServicer(coordination_pb2_grpc.CoordinationServiceServicer):
         """See coordination.proto."""
         await self._visible(request.id)
         async for view, event in self._studies.watch(request.id):
-            yield pb.WatchStudyResponse(study=study_message(view), event=event)
+            study = study_message(view, scenarios=False)
+            yield pb.WatchStudyResponse(study=study, event=event)
 
     async def ListComparisons(
         self, request: pb.ListComparisonsRequest, context: Context

@@ -122,7 +122,11 @@ def state_value(name: str) -> Any:
 
 
 def variant_message(
-    variant: VariantStatus, evaluations: list[EvaluationStatus], main_parser: str
+    variant: VariantStatus,
+    evaluations: list[EvaluationStatus],
+    main_parser: str,
+    *,
+    scenarios: bool,
 ) -> coordination_pb2.StudyVariant:
     """A variant with its evaluations."""
     return coordination_pb2.StudyVariant(
@@ -136,12 +140,12 @@ def variant_message(
         error=error_message(variant.error),
         phase=variant.phase,
         compression=progress_message(variant.compression),
-        evaluations=[_evaluation_message(e, main_parser) for e in evaluations],
+        evaluations=[_evaluation_message(e, main_parser, scenarios) for e in evaluations],
     )
 
 
 def _evaluation_message(
-    evaluation: EvaluationStatus, main_parser: str
+    evaluation: EvaluationStatus, main_parser: str, scenarios: bool
 ) -> coordination_pb2.StudyEvaluation:
     score = evaluation.score(main_parser)
     return coordination_pb2.StudyEvaluation(
@@ -149,14 +153,14 @@ def _evaluation_message(
         evaluation_id=evaluation.evaluation_id,
         state=state_value(evaluation.state),
         progress=progress_message(evaluation.progress),
-        score=score_message(score) if score else None,
+        score=_score_message(score, scenarios) if score else None,
         error=error_message(evaluation.error),
         completions_reused=evaluation.completions_reused,
     )
 
 
-def score_message(score: ScoreFacts) -> evaluation_pb2.Score:
-    """A score without its formula."""
+def _score_message(score: ScoreFacts, scenarios: bool) -> evaluation_pb2.Score:
+    """A score without its formula, and without what would fill a message of a large study."""
     return evaluation_pb2.Score(
         metric=score.metric,
         parser_version=score.parser_version,
@@ -166,7 +170,7 @@ def score_message(score: ScoreFacts) -> evaluation_pb2.Score:
         refusal_rate=score.refusal_rate,
         refusal_rule=score.refusal_rule,
         counts=_counts_message(score.counts),
-        scenarios=[_scenario_message(part) for part in score.scenarios],
+        scenarios=[_scenario_message(part) for part in score.scenarios if scenarios],
         complete=score.complete,
         missing=score.missing,
         verdicts_uri=score.verdicts_uri,
@@ -182,7 +186,6 @@ def _scenario_message(part: ScenarioFacts) -> evaluation_pb2.ScenarioScore:
         interval_low=part.interval_low,
         interval_high=part.interval_high,
         counts=_counts_message(part.counts),
-        sub_values=part.sub_values,
     )
 
 

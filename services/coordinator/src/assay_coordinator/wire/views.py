@@ -19,8 +19,8 @@ from assay_core.pb import common_pb2, coordination_pb2
 CHUNK_BYTES = 1 << 20
 
 
-def study_message(view: View) -> coordination_pb2.Study:
-    """A study with its variants and evaluations."""
+def study_message(view: View, *, scenarios: bool = True) -> coordination_pb2.Study:
+    """A study with its variants and evaluations; a watch leaves the scenarios out."""
     record = view.record
     by_variant: dict[str, list[EvaluationStatus]] = {}
     for evaluation in view.evaluations:
@@ -29,7 +29,9 @@ def study_message(view: View) -> coordination_pb2.Study:
     message = record_message(record, _progress(view))
     for variant in view.variants:
         mine = sorted(by_variant.get(variant.key, []), key=lambda e: order[e.dimension])
-        message.variants.append(variant_message(variant, mine, record.spec.main_parser))
+        message.variants.append(
+            variant_message(variant, mine, record.spec.main_parser, scenarios=scenarios)
+        )
     return message
 
 

@@ -37,6 +37,10 @@ from assay_core.resources import State
 WORKFLOW_VERSION = "studies-1"
 
 _LOG = get_logger("assay.coordinator.runner")
+_MOVING = {"PENDING", "ENQUEUED", "DELAYED"}
+_SHOULD_MOVE = (
+    "state = QUEUED OR state = RUNNING OR state = WAITING_FOR_MODEL OR state = CANCELLING"
+)
 # A cancel ends a long step where it stands, instead of at its end.
 _LONG = {"preemptible": True}
 _PREEMPTION_SECONDS = 1.5
@@ -93,15 +97,13 @@ class StudyRunner(DBOSConfiguredInstance):  # type: ignore[misc]  # dbos is unty
     async def reconcile(self) -> None:
         """After a start: every study on record that should be moving has its workflow.
 
-        Heals a crash between writing a record and starting its workflow.
+        Heals a crash between writing a record and starting its workflow, and takes up studies whose
+        workflow belongs to an older version of this program.
         """
         token = ""
         while True:
             page = await self._context.records.list(
-                None,
-                page_token=token,
-                filter_text="state = QUEUED OR state = RUNNING OR state = WAITING_FOR_MODEL "
-                "OR state = CANCELLING",
+                None, page_token=token, filter_text=_SHOULD_MOVE
             )
             for record in page.records:
                 if record.state is State.CANCELLING:
@@ -109,10 +111,23 @@ class StudyRunner(DBOSConfiguredInstance):  # type: ignore[misc]  # dbos is unty
                 elif record.status.goal:
                     await self.stop(record, State.PAUSED)
                 else:
-                    await self.start(record)
+                    await self.start(await self._current(record))
             token = page.next_page_token
             if not token:
                 return
+
+    async def _current(self, record: StudyRecord) -> StudyRecord:
+        """The record, at a new attempt if the workflow of this one will never move again."""
+        workflow_id = run_id(record.id, record.status.attempt)
+        status = await DBOS.get_workflow_status_async(workflow_id)
+        if status is None:
+            return record
+        if status.status in _MOVING and status.app_version == WORKFLOW_VERSION:
+            return record
+        await DBOS.cancel_workflow_async(workflow_id)
+        return await self._context.records.update(
+            record.id, state=State.QUEUED, expect=ACTIVE, attempt=record.status.attempt + 1
+        )
 
     # -- workflows ---------------------------------------------------------------------------------
 
