@@ -52,6 +52,10 @@ class VllmEngine:
                 tensor_parallel_size=spec.tensor_parallel_size,
                 enforce_eager=spec.device == "cpu",
                 enable_prefix_caching=True,
+                # A prompt cut into chunks draws a token per chunk and rewinds the request's random
+                # generator after each; CPU generators cannot, and the engine dies (vLLM 0.32,
+                # gpu_model_runner._bookkeeping_sync).
+                enable_chunked_prefill=spec.device != "cpu",
                 trust_remote_code=False,
                 load_format="safetensors",
                 generation_config="vllm",
