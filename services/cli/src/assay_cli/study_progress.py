@@ -19,6 +19,8 @@ from assay_core.pb import common_pb2, coordination_pb2
 
 # Plain lines about work in flight come at most this often; what begins or ends comes at once.
 _PLAIN_INTERVAL_SECONDS = 10.0
+# After so long without a line, one says what is still going on.
+_SILENCE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,9 @@ class Progress(Protocol):
     def update(self, study: coordination_pb2.Study, event: str) -> None:
         """Takes the study as it is now."""
 
+    def tick(self) -> None:
+        """Called about once a second, so that silence does not look like a hang."""
+
     def __enter__(self) -> Self:
         """Begins to show."""
 
@@ -84,24 +89,37 @@ class PlainProgress:
         self._clock = clock
         self._began = clock()
         self._said: dict[tuple[str, str], str] = {}
-        self._last = self._began
-        self._event = ""
+        self._reported: dict[tuple[str, str], float] = {}
+        self._spoke = self._began
+        self._rows: list[Row] = []
 
     def update(self, study: coordination_pb2.Study, event: str) -> None:
-        """Prints what changed."""
-        if event and event != self._event:
-            self._event = event
+        """Prints what happened and what changed."""
+        if event:
             self._say(event)
+        self._rows = list(rows(study))
         now = self._clock()
-        due = now - self._last >= _PLAIN_INTERVAL_SECONDS
-        for row in rows(study):
+        for row in self._rows:
             key = (row.variant, row.work)
             if self._said.get(key) != row.state + row.note:
                 self._said[key] = row.state + row.note
-                self._say(describe(row))
-            elif due and not row.ended and row.total:
-                self._say(describe(row))
-                self._last = now
+                self._report(row, now)
+            elif (
+                row.total and not row.ended and now - self._reported[key] >= _PLAIN_INTERVAL_SECONDS
+            ):
+                self._report(row, now)
+
+    def tick(self) -> None:
+        """Breaks a long silence."""
+        if self._clock() - self._spoke < _SILENCE_SECONDS:
+            return
+        for row in self._rows:
+            if not row.ended:
+                self._say(f"still {describe(row)}")
+
+    def _report(self, row: Row, now: float) -> None:
+        self._reported[row.variant, row.work] = now
+        self._say(describe(row))
 
     def __enter__(self) -> Self:
         """Nothing to prepare."""
@@ -116,7 +134,8 @@ class PlainProgress:
         """Nothing to close."""
 
     def _say(self, text: str) -> None:
-        self._output.note(f"[{self._clock() - self._began:5.0f} s] {text}")
+        self._spoke = self._clock()
+        self._output.note(f"[{self._spoke - self._began:5.0f} s] {text}")
 
 
 class LiveProgress:
@@ -125,10 +144,17 @@ class LiveProgress:
     def __init__(self, output: Output) -> None:
         self._live = Live(console=output.err, refresh_per_second=4, transient=True)
         self._began = time.monotonic()
+        self._shown: tuple[coordination_pb2.Study, str] | None = None
 
     def update(self, study: coordination_pb2.Study, event: str) -> None:
         """Redraws."""
-        self._live.update(_table(study, event, time.monotonic() - self._began))
+        self._shown = (study, event)
+        self.tick()
+
+    def tick(self) -> None:
+        """Redraws with the time that has passed."""
+        if self._shown is not None:
+            self._live.update(_table(*self._shown, time.monotonic() - self._began))
 
     def __enter__(self) -> Self:
         """Takes over the lower end of the terminal."""
@@ -151,7 +177,7 @@ def describe(row: Row) -> str:
     if row.total and not row.ended:
         parts.append(f"{row.completed:,} of {row.total:,} {row.unit}")
     parts += [part for part in (row.remaining, row.note) if part]
-    return f"{row.variant} {row.work}: {', '.join(parts)}"
+    return f"{row.variant} {row.work}".rstrip() + f": {', '.join(parts)}"
 
 
 def _variant_row(variant: coordination_pb2.StudyVariant) -> Row:
@@ -160,7 +186,7 @@ def _variant_row(variant: coordination_pb2.StudyVariant) -> Row:
     note = variant.error.message if variant.HasField("error") else ""
     return Row(
         variant=variant.key,
-        work="variant",
+        work="",
         state=words.state(variant.state) if variant.state in words.TERMINAL else phase,
         completed=progress.completed,
         # The compression's counts say nothing about a variant that is being evaluated.

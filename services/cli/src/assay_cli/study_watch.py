@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -9,7 +10,7 @@ from urllib.request import url2pathname
 from assay_cli import words
 from assay_cli.failures import ExitCode, render_error
 from assay_cli.output import Output
-from assay_cli.study_progress import progress_for
+from assay_cli.study_progress import Progress, progress_for
 from assay_cli.study_summary import comparison_table, exit_code, legend
 from assay_cli.watch import watch
 from assay_core.client import call, stream
@@ -29,16 +30,26 @@ async def follow(stub: Stub, study_id: str, patience: float, output: Output) -> 
     request = coordination_pb2.WatchStudyRequest(id=study_id)
     study = coordination_pb2.Study()
     with progress_for(output) as progress:
-        async for response in watch(
-            lambda: stream(stub.WatchStudy, request),
-            lambda response: response.study.meta.state in words.TERMINAL,
-            patience=patience,
-            output=output,
-        ):
-            study = response.study
-            progress.update(study, response.event)
+        ticking = asyncio.create_task(_tick(progress))
+        try:
+            async for response in watch(
+                lambda: stream(stub.WatchStudy, request),
+                lambda response: response.study.meta.state in words.TERMINAL,
+                patience=patience,
+                output=output,
+            ):
+                study = response.study
+                progress.update(study, response.event)
+        finally:
+            ticking.cancel()
     await summarise(stub, study, output)
     return exit_code(study)
+
+
+async def _tick(progress: Progress) -> None:
+    while True:
+        await asyncio.sleep(1.0)
+        progress.tick()
 
 
 async def summarise(stub: Stub, study: coordination_pb2.Study, output: Output) -> None:
