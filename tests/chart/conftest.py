@@ -22,7 +22,7 @@ Manifest = dict[str, Any]
 
 
 def require(tool: str) -> str:
-    """Path of a tool; without it the test is skipped, unless ASSAY_REQUIRE names it."""
+    """Path of a program; without it the test is skipped, unless ASSAY_REQUIRE names it."""
     found = shutil.which(tool)
     if found is None:
         if tool in os.environ.get("ASSAY_REQUIRE", "").split(","):
@@ -73,6 +73,12 @@ class Rendering:
 
 
 Render = Callable[..., Rendering]
+
+
+@pytest.fixture
+def tool() -> Callable[[str], str]:
+    """Finds a program, or skips the test with the reason."""
+    return require
 
 
 @pytest.fixture

@@ -154,7 +154,7 @@ def test_the_pod_outlives_its_drain(render):
 
 
 def test_images_come_from_one_registry(render):
-    found = render("image.registry=r.example.com/mirror", "image.tag=9")
+    found = render("image.registry=r.example.com/mirror", "image.tag=v9")
     images = {c["image"] for _, pod in found.pods() for c in pod["containers"]}
     names = ("coordinator", "compression", "serving", "evaluators", "cli")
-    assert images == {f"r.example.com/mirror/assay/{name}:9" for name in names}
+    assert images == {f"r.example.com/mirror/assay/{name}:v9" for name in names}
