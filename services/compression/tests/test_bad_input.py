@@ -142,6 +142,18 @@ async def test_more_layers_in_config_than_in_the_weights(service, broken):
     assert "model.layers.3.self_attn.q_proj.weight" in error.message
 
 
+async def test_more_layers_in_config_than_could_be(service, broken):
+    edit_config(broken, num_hidden_layers=10**9)
+    assert (await refused(service, broken)).reason == "TENSOR_MISSING"
+
+
+async def test_config_of_another_size_than_the_weights(service, broken):
+    edit_config(broken, intermediate_size=256)
+    error = await refused(service, broken)
+    assert error.reason == "SHAPE_MISMATCH"
+    assert "mlp.gate_proj.weight is [128, 64]" in error.message
+
+
 async def test_checkpoint_that_is_compressed_already(service, broken):
     edit_config(broken, quantization_config={"bits": 4})
     assert (await refused(service, broken)).reason == "ALREADY_COMPRESSED"

@@ -20,7 +20,9 @@ GPTQ = Recipe.parse({"gptq": {"bits": 4, "group_size": 32}}).to_proto()
 
 
 def workers(service: Service) -> list[psutil.Process]:
-    return psutil.Process(service.process.pid).children()
+    """Processes that run a job: the children of the nursery, which is a child of the service."""
+    (nursery,) = psutil.Process(service.process.pid).children()
+    return nursery.children()
 
 
 async def until_layer(service: Service, variant: str, layer: int) -> None:
@@ -33,8 +35,8 @@ async def until_layer(service: Service, variant: str, layer: int) -> None:
 
 
 @pytest.fixture(scope="module")
-async def undisturbed(service, checkpoint) -> str:
-    made = await service.make(checkpoint, GPTQ, calibration=CALIBRATION)
+def undisturbed(service, checkpoint) -> str:
+    made = asyncio.run(service.make(checkpoint, GPTQ, calibration=CALIBRATION))
     return made.artifact.digest
 
 
@@ -96,8 +98,11 @@ async def test_cancelled_job_ends_its_worker_and_can_be_taken_up_again(
 async def test_sigterm_hands_the_job_back_to_the_queue(tmp_path, checkpoint, calibration_file):
     with running_service(tmp_path / "home", calibration_file) as service:
         created = await service.create(checkpoint, GPTQ, calibration=CALIBRATION)
-        while not workers(service):
-            await asyncio.sleep(0.05)
+        async with service.stub() as stub:
+            request = compression_pb2.WatchVariantRequest(id=created.meta.id)
+            async for change in stub.WatchVariant(request, timeout=60):
+                if change.variant.meta.progress.phase:
+                    break
         (worker,) = workers(service)
         assert service.stop() == 0
         assert not worker.is_running()

@@ -76,6 +76,7 @@ def identity(
     calibration: CalibrationSpec | None,
     parent_digest: str | None,
     tools: tuple[str, ...],
+    sparsity: float,
 ) -> dict[str, Any]:
     """What makes an artifact what it is, next to its files; the same work gives the same value."""
     template = chat_template(checkpoint.path)
@@ -88,14 +89,20 @@ def identity(
         "architecture": checkpoint.architecture.name,
         "parameters": checkpoint.parameters,
         "efficiency": asdict(costs),
+        "sparsity": sparsity,
         "layout": "dense",
         "tokenizer_digest": digest_of(
             {name: facts[name].digest for name in TOKENIZER_FILES if name in facts}
         ),
         "chat_template_digest": sha256_bytes(template.encode()) if template else "",
         "algorithm_revision": ALGORITHM_REVISION,
-        "tools": {name: metadata.version(name) for name in tools},
+        "tools": tool_versions(tools),
     }
+
+
+def tool_versions(names: tuple[str, ...]) -> dict[str, str]:
+    """Installed versions of distributions."""
+    return {name: metadata.version(name) for name in names}
 
 
 def dense_manifest(
@@ -112,6 +119,7 @@ def dense_manifest(
             calibration=None,
             parent_digest=None,
             tools=(),
+            sparsity=0.0,
         ),
         files={name: FileEntry(digest=f.digest, bytes=f.size) for name, f in facts.items()},
     )

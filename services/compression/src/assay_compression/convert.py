@@ -67,10 +67,8 @@ def artifact_message(
     manifest: Manifest,
     weights: dict[str, Any],
     run: RunRecord | None,
-    *,
-    modules: bool,
 ) -> compression_pb2.Artifact:
-    """An artifact from its manifest, its weights.json and its run.json."""
+    """An artifact from its manifest, its weights.json (or nothing) and its run.json."""
     known = manifest.identity
     message = compression_pb2.Artifact(
         uri=uri,
@@ -81,7 +79,7 @@ def artifact_message(
         bytes=manifest.total_bytes,
         parameters=known["parameters"],
         bits_per_weight=known["efficiency"]["bits_per_weight"],
-        sparsity=weights.get("sparsity", 0.0),
+        sparsity=known["sparsity"],
         tokenizer_digest=known["tokenizer_digest"],
         chat_template_digest=known["chat_template_digest"],
         efficiency=compression_pb2.EfficiencyFacts(
@@ -97,9 +95,8 @@ def artifact_message(
             )
         )
         message.run.wall_time.FromTimedelta(timedelta(seconds=run.wall_seconds))
-    if modules:
-        for name, record in weights.get("modules", {}).items():
-            message.modules.append(_module_message(name, record))
+    for name, record in weights.get("modules", {}).items():
+        message.modules.append(_module_message(name, record))
     return message
 
 

@@ -144,6 +144,7 @@ class CompressionServicer(compression_pb2_grpc.CompressionServiceServicer):
             )
         status = status_of(record)
         await self._records.delete(record.id)
+        await asyncio.to_thread(self._runner.discard_work, status.plan.variant_key)
         if status.artifact is None or await self._is_held(status.artifact):
             return compression_pb2.DeleteVariantResponse(artifact_deleted=False)
         await asyncio.to_thread(
@@ -251,10 +252,12 @@ class CompressionServicer(compression_pb2_grpc.CompressionServiceServicer):
 
     def _artifact(self, digest: str, *, modules: bool) -> compression_pb2.Artifact:
         manifest = artifacts.read(self._objects, digest)
-        weights = artifacts.read_optional_json(self._objects, digest, artifacts.WEIGHTS_NAME)
+        weights = {}
+        if modules:
+            weights = artifacts.read_optional_json(self._objects, digest, artifacts.WEIGHTS_NAME)
         run = artifacts.read_run(self._objects, digest)
         uri = self._objects.uri_of(artifacts.artifact_key(digest))
-        return artifact_message(uri, manifest, weights, run, modules=modules)
+        return artifact_message(uri, manifest, weights, run)
 
 
 def _check_reference(model: common_pb2.ModelRef) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -66,6 +67,11 @@ def variant_id(project: str, variant_key: str) -> str:
     return f"var-{hex_of(digest_of([project, variant_key]))[:24]}"
 
 
+def work_dir(settings: CompressionSettings, variant_key: str) -> Path:
+    """Where the resumable state of a variant's job is."""
+    return settings.work_root / hex_of(variant_key)
+
+
 def spec_of(record: Record) -> VariantSpec:
     """The typed spec of a record."""
     return VariantSpec.model_validate(record.spec)
@@ -89,7 +95,7 @@ def job_of(record: Record, settings: CompressionSettings) -> JobSpec:
         calibration=plan.calibration,
         calibration_file=plan.calibration_file,
         data_uri=settings.data_uri,
-        work_dir=settings.work_root / hex_of(plan.variant_key),
+        work_dir=work_dir(settings, plan.variant_key),
         threads=settings.threads,
         device=settings.device,
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -15,6 +17,8 @@ class Architecture:
         embedding: The token embedding's weight.
         linears: Matrices of a layer that are compressed. Those in one group see the same input, so
             its statistics are gathered once.
+        shapes: Rows and columns of each matrix, by the names that `sizes` gives.
+        sizes: Reads the sizes out of config.json.
         module: Module of transformers that implements it.
         config_class: Configuration class in that module.
         layer_class: One transformer layer.
@@ -25,6 +29,8 @@ class Architecture:
     layers: str
     embedding: str
     linears: tuple[tuple[str, ...], ...]
+    shapes: Mapping[str, tuple[str, str]]
+    sizes: Callable[[Mapping[str, Any]], dict[str, int]]
     module: str
     config_class: str
     layer_class: str
@@ -42,6 +48,28 @@ _LLAMA_LINEARS = (
     ("mlp.down_proj",),
 )
 
+_LLAMA_SHAPES = {
+    "self_attn.q_proj": ("queries", "hidden"),
+    "self_attn.k_proj": ("keys", "hidden"),
+    "self_attn.v_proj": ("keys", "hidden"),
+    "self_attn.o_proj": ("hidden", "queries"),
+    "mlp.gate_proj": ("intermediate", "hidden"),
+    "mlp.up_proj": ("intermediate", "hidden"),
+    "mlp.down_proj": ("hidden", "intermediate"),
+}
+
+
+def _llama_sizes(config: Mapping[str, Any]) -> dict[str, int]:
+    hidden, heads = config["hidden_size"], config["num_attention_heads"]
+    head = config.get("head_dim") or hidden // heads
+    return {
+        "hidden": hidden,
+        "intermediate": config["intermediate_size"],
+        "queries": heads * head,
+        "keys": (config.get("num_key_value_heads") or heads) * head,
+    }
+
+
 ARCHITECTURES = {
     architecture.name: architecture
     for architecture in (
@@ -50,6 +78,8 @@ ARCHITECTURES = {
             layers="model.layers",
             embedding="model.embed_tokens.weight",
             linears=_LLAMA_LINEARS,
+            shapes=_LLAMA_SHAPES,
+            sizes=_llama_sizes,
             module="transformers.models.llama.modeling_llama",
             config_class="LlamaConfig",
             layer_class="LlamaDecoderLayer",

@@ -88,7 +88,7 @@ def inspect(path: Path) -> Checkpoint:
     config = _read_json(path, CONFIG)
     architecture = _architecture(config)
     layers = config.get("num_hidden_layers")
-    if not isinstance(layers, int) or layers < 1:
+    if type(layers) is not int or layers < 1:
         raise _refused("config.json has no num_hidden_layers", "restore config.json", "BAD_CONFIG")
     weight_files = _weight_files(path)
     tensors: dict[str, TensorEntry] = {}
@@ -99,8 +99,15 @@ def inspect(path: Path) -> Checkpoint:
             tensors[tensor] = entry
     present = (*TOKENIZER_FILES, *_OTHER_FILES)
     files = {*weight_files, *(name for name in present if (path / name).is_file())}
+    if layers > len(tensors):
+        raise _refused(
+            f"config.json says {layers} layers and the files hold {len(tensors)} tensors",
+            "check that config.json belongs to the weights",
+            "TENSOR_MISSING",
+        )
     checkpoint = Checkpoint(path, config, architecture, layers, tuple(sorted(files)), tensors)
     _check_tensors(checkpoint)
+    _check_shapes(checkpoint)
     return checkpoint
 
 
@@ -175,6 +182,31 @@ def _check_tensors(checkpoint: Checkpoint) -> None:
                 f"tensor {name} is {entry.dtype} {list(entry.shape)}",
                 "a dense checkpoint has float32, float16 or bfloat16 matrices there",
                 "UNSUPPORTED_TENSOR",
+            )
+
+
+def _check_shapes(checkpoint: Checkpoint) -> None:
+    names = checkpoint.architecture
+    try:
+        sizes = names.sizes(checkpoint.config)
+    except (KeyError, TypeError, ZeroDivisionError) as error:
+        raise _refused(
+            "config.json lacks a size of the model, or holds one that is not a number",
+            "restore config.json",
+            "BAD_CONFIG",
+        ) from error
+    expected = {
+        f"{names.layers}.{i}.{linear}.weight": (sizes[rows], sizes[columns])
+        for i in range(checkpoint.layers)
+        for linear, (rows, columns) in names.shapes.items()
+    }
+    for name, shape in expected.items():
+        found = checkpoint.tensors[name].shape
+        if found != shape:
+            raise _refused(
+                f"tensor {name} is {list(found)} and config.json says {list(shape)}",
+                "check that config.json belongs to the weights",
+                "SHAPE_MISMATCH",
             )
 
 

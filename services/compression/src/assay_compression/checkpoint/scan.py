@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import os
+from collections import defaultdict
 from pathlib import Path
 from threading import Lock
 
@@ -57,7 +58,8 @@ class Scanner:
 
     def __init__(self, cache: Path) -> None:
         self._cache = cache
-        self._lock = Lock()
+        self._guard = Lock()
+        self._locks: defaultdict[Path, Lock] = defaultdict(Lock)
 
     def scan(self, checkpoint: Checkpoint) -> dict[str, FileFacts]:
         """Facts of every file of a checkpoint, by name. Blocks while it reads what is new.
@@ -83,8 +85,10 @@ class Scanner:
 
     def _facts(self, path: Path, name: str) -> FileFacts:
         record = self._cache / f"{hex_of(sha256_bytes(str(path.resolve()).encode()))}.json"
-        # One lock for all: two requests for one large checkpoint must not read it twice.
-        with self._lock:
+        with self._guard:
+            lock = self._locks[record]
+        # Two requests for one large checkpoint must not read it twice.
+        with lock:
             known = _read(record)
             if known is not None and known.is_current(path):
                 return known

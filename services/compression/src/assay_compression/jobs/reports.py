@@ -50,7 +50,20 @@ class ErrorReport(_Line):
     error: dict[str, Any]
 
 
-Report = Annotated[ProgressReport | ResultReport | ErrorReport, Field(discriminator="kind")]
+class ExitReport(_Line):
+    """The worker process has ended; its nursery says so.
+
+    Attributes:
+        code: Exit code; negative for a signal.
+    """
+
+    kind: Literal["exit"] = "exit"
+    code: int
+
+
+Report = Annotated[
+    ProgressReport | ResultReport | ErrorReport | ExitReport, Field(discriminator="kind")
+]
 _ADAPTER: TypeAdapter[Report] = TypeAdapter(Report)
 
 

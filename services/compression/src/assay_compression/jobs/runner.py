@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import suppress
+from contextlib import aclosing, suppress
 
 from assay_compression import artifacts
-from assay_compression.jobs.process import WorkerProcess
-from assay_compression.jobs.reports import ErrorReport, ProgressReport, ResultReport
+from assay_compression.jobs.reports import ErrorReport, ExitReport, ProgressReport, ResultReport
+from assay_compression.jobs.work_dirs import discard
+from assay_compression.jobs.workers import Nursery
 from assay_compression.metrics import JOB_SECONDS, JOBS, QUEUED, RUNNING, WORKER_DEATHS
 from assay_compression.planning import Planner
 from assay_compression.settings import CompressionSettings
-from assay_compression.variants import job_of, spec_of, status_of
+from assay_compression.variants import job_of, spec_of, status_of, work_dir
 from assay_core.errors import (
     AssayError,
     FailedPrecondition,
@@ -45,7 +46,7 @@ class JobRunner:
         self._planner = planner
         self._queue: asyncio.Queue[str] = asyncio.Queue()
         self._waiting: set[str] = set()
-        self._processes: dict[str, WorkerProcess] = {}
+        self._places: dict[str, Nursery] = {}
         self._loops: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -85,9 +86,13 @@ class JobRunner:
         with suppress(FailedPrecondition):
             return await self._records.update(variant, state=State.CANCELLED, expect={State.QUEUED})
         record = await self._records.update(variant, state=State.CANCELLING, expect={State.RUNNING})
-        if (process := self._processes.get(variant)) is not None:
-            await process.kill()
+        if (place := self._places.get(variant)) is not None:
+            await place.kill()
         return record
+
+    def discard_work(self, variant_key: str) -> None:
+        """Deletes what an ended job left to be resumed, unless a worker holds it."""
+        discard(work_dir(self._settings, variant_key))
 
     async def drain(self) -> None:
         """Ends workers and hands their jobs back to the queue, for the next process."""
@@ -96,19 +101,31 @@ class JobRunner:
         await asyncio.gather(*self._loops, return_exceptions=True)
 
     async def _work(self) -> None:
-        while True:
-            variant = await self._queue.get()
-            self._waiting.discard(variant)
-            QUEUED.set(len(self._waiting))
-            try:
-                await self._run(variant)
-            except NotFound:
-                _LOG.info("variant_deleted", variant=variant)
-            except Exception as error:  # noqa: BLE001 - one bad job must not stop the queue
-                _LOG.error("job_failed_unexpectedly", variant=variant, **exception_facts(error))
-                await self._fail(variant, Internal("unexpected error while running the job"))
+        place = Nursery(self._settings.threads)
+        try:
+            while True:
+                await self._run_next(place)
+        finally:
+            await place.kill()
 
-    async def _run(self, variant: str) -> None:
+    async def _run_next(self, place: Nursery) -> None:
+        try:
+            async with asyncio.timeout(self._settings.worker_idle_seconds):
+                variant = await self._queue.get()
+        except TimeoutError:
+            await place.kill()
+            variant = await self._queue.get()
+        self._waiting.discard(variant)
+        QUEUED.set(len(self._waiting))
+        try:
+            await self._run(variant, place)
+        except NotFound:
+            _LOG.info("variant_deleted", variant=variant)
+        except Exception as error:  # noqa: BLE001 - one bad job must not stop the queue
+            _LOG.error("job_failed_unexpectedly", variant=variant, **exception_facts(error))
+            await self._fail(variant, Internal("unexpected error while running the job"))
+
+    async def _run(self, variant: str, place: Nursery) -> None:
         try:
             record = await self._records.update(variant, state=State.RUNNING, expect=_ACTIVE)
         except FailedPrecondition:
@@ -117,7 +134,7 @@ class JobRunner:
         started = time.monotonic()
         RUNNING.inc()
         try:
-            artifact = await self._make(record)
+            artifact = await self._make(record, place)
         except AssayError as error:
             JOBS.labels(method, "failed").inc()
             _LOG.warning("job_failed", variant=variant, method=method, reason=error.reason)
@@ -140,7 +157,7 @@ class JobRunner:
         finally:
             RUNNING.dec()
 
-    async def _make(self, record: Record) -> str | None:
+    async def _make(self, record: Record, place: Nursery) -> str | None:
         """The artifact's digest; None if the variant was cancelled.
 
         Raises:
@@ -153,7 +170,7 @@ class JobRunner:
         data = self._objects.local_path("") if self._objects.is_local else None
         await asyncio.to_thread(self._planner.check_disk, plan, data)
         for attempt in range(1, self._settings.worker_attempts + 1):
-            code, artifact = await self._run_worker(record)
+            code, artifact = await self._run_worker(record, place)
             if artifact is not None:
                 return artifact
             if (await self._records.get(record.id)).state == State.CANCELLING:
@@ -169,31 +186,40 @@ class JobRunner:
             metadata={"exit_code": str(code)},
         )
 
-    async def _run_worker(self, record: Record) -> tuple[int, str | None]:
+    async def _run_worker(self, record: Record, place: Nursery) -> tuple[int | None, str | None]:
+        """The worker's exit code, if that is known, and the artifact, if there is one."""
         job = job_of(record, self._settings)
-        process = await WorkerProcess.start(job, self._settings.job_logs / f"{record.id}.log")
-        self._processes[record.id] = process
-        _LOG.info("worker_started", variant=record.id, label=spec_of(record).label, pid=process.pid)
+        code: int | None = None
         artifact: str | None = None
+        error: AssayError | None = None
+        self._places[record.id] = place
         try:
-            # A cancel between RUNNING and this line found no process to end.
+            # A cancel before the line above found no worker to end.
             if (await self._records.get(record.id)).state == State.CANCELLING:
-                return 0, None
-            async for report in process.reports():
-                match report:
-                    case ProgressReport():
-                        await self._progress(record.id, report)
-                    case ResultReport():
-                        artifact = report.artifact
-                    case ErrorReport():
-                        raise from_document(report.error)
-            return await process.wait(), artifact
+                return None, None
+            async with aclosing(
+                place.run(job, self._settings.job_logs / f"{record.id}.log")
+            ) as reports:
+                async for report in reports:
+                    match report:
+                        case ProgressReport():
+                            # A cancel while the worker started found nothing to end.
+                            if await self._progress(record.id, report) == State.CANCELLING:
+                                await place.kill()
+                        case ResultReport():
+                            artifact = report.artifact
+                        case ErrorReport():
+                            error = from_document(report.error)
+                        case ExitReport():
+                            code = report.code
         finally:
-            self._processes.pop(record.id, None)
-            await process.kill()
+            self._places.pop(record.id, None)
+        if error is not None:
+            raise error
+        return code, artifact
 
-    async def _progress(self, variant: str, report: ProgressReport) -> None:
-        await self._records.update(
+    async def _progress(self, variant: str, report: ProgressReport) -> State:
+        record = await self._records.update(
             variant,
             progress=Progress(
                 completed=report.completed,
@@ -203,6 +229,7 @@ class JobRunner:
                 eta_seconds=report.eta_seconds,
             ),
         )
+        return record.state
 
     async def _fail(self, variant: str, error: AssayError) -> None:
         with suppress(FailedPrecondition, NotFound):

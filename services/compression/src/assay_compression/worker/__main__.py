@@ -1,13 +1,16 @@
-"""`python -m assay_compression.worker --job FILE --report-fd N`: runs one compression job.
+"""`python -m assay_compression.worker`: runs one compression job, or a nursery of workers.
 
-Standard input is a lifeline: the service holds the other end and writes nothing, so its end means
-that the service is gone, and the worker goes too. Progress lines go to the report descriptor.
+With `--job FILE` it runs that job and prints its reports. With `--orders-fd N` it is a nursery.
+Standard input is then a lifeline: the service holds the other end and writes nothing, so its end
+means that the service is gone, and nursery and worker go too.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import socket
 import sys
 import threading
 from pathlib import Path
@@ -15,41 +18,73 @@ from pathlib import Path
 from assay_compression.jobs.reports import ErrorReport, Report, to_line
 from assay_compression.jobs.spec import JobSpec
 from assay_compression.worker.job import run_job
-from assay_core.errors import AssayError, Internal, to_document
+from assay_compression.worker.nursery import serve_orders
+from assay_core.errors import AssayError, Internal, ResourceExhausted, to_document
+from assay_core.logs import exception_facts
 
 EXIT_ORPHANED = 75
 
 
 def main() -> int:
-    """Runs the job; 0 means published, 1 means that an error was reported."""
+    """Entry point; returns the exit code."""
     parser = argparse.ArgumentParser(prog="assay-compression-worker", description=__doc__)
-    parser.add_argument("--job", type=Path, required=True, help="job document (JSON)")
-    parser.add_argument("--report-fd", type=int, default=1, help="descriptor for JSON lines")
-    parser.add_argument("--lifeline", action="store_true", help="end when standard input ends")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--job", type=Path, help="job specification (JSON)")
+    what.add_argument("--orders-fd", type=int, help="socket that a service sends orders to")
     arguments = parser.parse_args()
-    if arguments.lifeline:
-        threading.Thread(target=_end_with_service, daemon=True).start()
+    if arguments.job is not None:
+        return run(arguments.job, sys.stdout.fileno())
+    with socket.socket(fileno=arguments.orders_fd) as orders:
+        serve_orders(orders, run_for_service)
+    return 0
+
+
+def run_for_service(job: Path, reports: int) -> int:
+    """Runs a job that ends with the service it is run for."""
+    threading.Thread(target=_end_with_service, daemon=True).start()
+    return run(job, reports)
+
+
+def run(job: Path, reports: int) -> int:
+    """Runs a job and reports to a descriptor; 0 means published, 1 that an error was reported."""
 
     def report(line: Report) -> None:
-        os.write(arguments.report_fd, to_line(line))
+        os.write(reports, to_line(line))
 
     try:
-        run_job(JobSpec.model_validate_json(arguments.job.read_bytes()), report)
+        run_job(JobSpec.model_validate_json(job.read_bytes()), report)
     except AssayError as error:
         report(ErrorReport(error=to_document(error)))
         return 1
     except MemoryError:
         report(ErrorReport(error=to_document(_out_of_memory())))
         return 1
+    except Exception as error:  # noqa: BLE001 - a job that fails must say so, whatever it was
+        # Type and places only: a library's message may quote what it was given.
+        sys.stderr.write(f"{json.dumps(exception_facts(error))}\n")
+        report(ErrorReport(error=to_document(_unexpected(error))))
+        return 1
     return 0
 
 
+def _unexpected(error: Exception) -> AssayError:
+    return Internal(
+        f"the worker met an unexpected {type(error).__name__}",
+        reason="WORKER_FAILED",
+        remedy="see the job's log in ASSAY_HOME/logs/compression-jobs",
+    )
+
+
 def _out_of_memory() -> AssayError:
-    return Internal("the worker ran out of memory", reason="OUT_OF_MEMORY")
+    return ResourceExhausted(
+        "the worker ran out of memory",
+        reason="MEMORY_FULL",
+        remedy="use fewer or shorter calibration sequences, or a machine with more memory",
+    )
 
 
 def _end_with_service() -> None:
-    while sys.stdin.buffer.read(1):
+    while os.read(sys.stdin.fileno(), 1):
         pass
     os._exit(EXIT_ORPHANED)
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from assay_compression.checkpoint.inspect import Checkpoint
 from assay_compression.methods.inputs import InputStatistics
 from assay_compression.worker.tensors import read_tensor
+from assay_core.errors import FailedPrecondition
 
 _BATCH_TOKENS = 4096
 
@@ -34,12 +35,15 @@ class Activations:
         names = checkpoint.architecture
         self._checkpoint = checkpoint
         self._device = device
-        self._config = getattr(module, names.config_class).from_pretrained(
-            str(checkpoint.path), attn_implementation="sdpa", local_files_only=True
-        )
+        self._config = _read_config(getattr(module, names.config_class), checkpoint)
         self._layer_class = getattr(module, names.layer_class)
         rotary = getattr(module, names.rotary_class)(self._config).to(device)
         embedding = self._read(names.embedding)
+        if int(sequences.max()) >= embedding.shape[0]:
+            raise _refused(
+                f"the tokenizer has ids beyond the {embedding.shape[0]} rows of the embedding",
+                "check that the tokenizer belongs to the checkpoint",
+            )
         batch = max(1, _BATCH_TOKENS // sequences.shape[1])
         self._hidden = [
             torch.nn.functional.embedding(ids.to(device), embedding)
@@ -85,9 +89,33 @@ class Activations:
             block = self._layer_class(self._config, layer)
         # Old checkpoints carry buffers that the class computes itself (rotary_emb.inv_freq).
         known = block.state_dict().keys()
-        block.load_state_dict({k: v for k, v in state.items() if k in known}, assign=True)
+        used = {key: value for key, value in state.items() if key in known}
+        if missing := sorted(known - used.keys()):
+            raise _refused(
+                f"tensor {prefix}{missing[0]} is missing",
+                "check that every shard is there and config.json belongs to the weights",
+            )
+        block.load_state_dict(used, assign=True)
         return block.eval()
 
     def _read(self, name: str) -> Tensor:
         tensor = read_tensor(self._checkpoint.path, self._checkpoint.tensors[name])
         return tensor.to(self._device).float()
+
+
+def _read_config(config_class: Any, checkpoint: Checkpoint) -> Any:
+    try:
+        return config_class.from_pretrained(
+            str(checkpoint.path), attn_implementation="sdpa", local_files_only=True
+        )
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise _refused(
+            f"transformers does not accept config.json ({type(error).__name__})",
+            "restore config.json",
+        ) from error
+
+
+def _refused(message: str, remedy: str) -> FailedPrecondition:
+    return FailedPrecondition(
+        message, field="model.uri", reason="CHECKPOINT_INCONSISTENT", remedy=remedy
+    )

@@ -14,8 +14,17 @@ LAYERS = "layers"
 _MARKER = "copied"
 
 
-def copy_checkpoint(source: Path, facts: dict[str, FileFacts], directory: Path) -> Path:
+def copy_checkpoint(
+    source: Path, facts: dict[str, FileFacts], directory: Path, *, fingerprint: str
+) -> Path:
     """Copies the files to `directory/files`, unless an earlier run of this job has.
+
+    Args:
+        source: The checkpoint.
+        facts: Its files as they were when the job was accepted.
+        directory: The job's working directory.
+        fingerprint: What layers depend on beside model, recipe and calibration; what an earlier
+            run with another one left is discarded.
 
     Returns:
         The directory of the copies.
@@ -24,7 +33,9 @@ def copy_checkpoint(source: Path, facts: dict[str, FileFacts], directory: Path) 
         FailedPrecondition: If a file has changed since the job was accepted.
     """
     files, marker = directory / FILES, directory / _MARKER
-    if not marker.exists():
+    # Publication takes the files away by a rename; a crash right after it leaves the marker alone.
+    if not (files.is_dir() and marker.is_file() and marker.read_text() == fingerprint):
+        marker.unlink(missing_ok=True)
         shutil.rmtree(files, ignore_errors=True)
         shutil.rmtree(directory / LAYERS, ignore_errors=True)
         files.mkdir(parents=True)
@@ -41,7 +52,7 @@ def copy_checkpoint(source: Path, facts: dict[str, FileFacts], directory: Path) 
                 remedy="create the variant again",
                 metadata={"file": name},
             )
-    marker.touch()
+    marker.write_text(fingerprint)
     return files
 
 

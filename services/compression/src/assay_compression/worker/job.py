@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 
-from assay_compression.artifacts import find
+from assay_compression.artifacts import ALGORITHM_REVISION, find, tool_versions
 from assay_compression.checkpoint.inspect import inspect
 from assay_compression.jobs.reports import ProgressReport, Report, ResultReport
 from assay_compression.jobs.spec import JobSpec
+from assay_compression.jobs.work_dirs import held
 from assay_compression.methods.registry import BACKENDS
 from assay_compression.worker.copying import copy_checkpoint
 from assay_compression.worker.publish import publish
 from assay_compression.worker.records import LayerRecord
+from assay_core.digest import digest_of
 from assay_core.recipes import Recipe
 from assay_core.storage import ObjectStore
 
@@ -30,7 +29,7 @@ def run_job(spec: JobSpec, report: Reporter) -> None:
         AssayError: The job cannot be done; the working directory stays, to be resumed.
     """
     started = time.monotonic()
-    with _exclusive(spec.work_dir):
+    with held(spec.work_dir):
         # Another worker may have made it while this one waited.
         known = find(ObjectStore(spec.data_uri), spec.variant_key)
         digest = known.digest if known is not None else _make(spec, report, started)
@@ -41,20 +40,19 @@ def run_job(spec: JobSpec, report: Reporter) -> None:
 def _make(spec: JobSpec, report: Reporter, started: float) -> str:
     checkpoint = inspect(spec.checkpoint)
     report(ProgressReport(phase="copying the checkpoint", total=checkpoint.layers))
-    files = copy_checkpoint(spec.checkpoint, spec.files, spec.work_dir)
+    backend = BACKENDS[Recipe.parse(spec.recipe).name]
+    files = copy_checkpoint(
+        spec.checkpoint,
+        spec.files,
+        spec.work_dir,
+        fingerprint=digest_of(
+            [ALGORITHM_REVISION, spec.device, spec.threads, tool_versions(backend.tools)]
+        ),
+    )
     layers: list[LayerRecord] = []
-    if BACKENDS[Recipe.parse(spec.recipe).name].module:
+    if backend.module:
         # Importing torch takes seconds, which the dense recipe need not pay.
         from assay_compression.worker.compress import compress  # noqa: PLC0415
 
         layers = compress(spec, checkpoint, report)
     return publish(spec, checkpoint, files, layers, started)
-
-
-@contextmanager
-def _exclusive(work_dir: Path) -> Iterator[None]:
-    """Holds the directory for this process; waits for one that is still ending."""
-    work_dir.mkdir(parents=True, exist_ok=True)
-    with work_dir.with_suffix(".lock").open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield

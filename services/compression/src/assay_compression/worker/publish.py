@@ -20,10 +20,12 @@ from assay_compression.artifacts import (
 from assay_compression.checkpoint.inspect import Checkpoint
 from assay_compression.jobs.spec import JobSpec
 from assay_compression.methods.registry import BACKENDS, backend_version
+from assay_compression.worker.copying import sync
 from assay_compression.worker.records import LayerRecord
 from assay_core.digest import canonical_json
 from assay_core.errors import DataLoss
 from assay_core.manifest import (
+    MANIFEST_NAME,
     RUN_NAME,
     Manifest,
     build_manifest,
@@ -60,6 +62,7 @@ def publish(
             parent_digest=spec.parent_digest,
             # The dense artifact is the parent's bytes, whatever version copied them.
             tools=BACKENDS[recipe.name].tools if layers else (),
+            sparsity=_sparsity(layers),
         ),
     )
     _check_copies(manifest, spec, changed=set(checkpoint.weight_files) if layers else set())
@@ -73,6 +76,8 @@ def publish(
         threads=spec.threads,
     )
     (files / RUN_NAME).write_bytes(canonical_json(run.model_dump()))
+    for name in (*manifest.files, MANIFEST_NAME, RUN_NAME):
+        sync(files / name)
     store = ObjectStore(spec.data_uri)
     _place(store, files, manifest)
     store.write_json(
@@ -105,14 +110,18 @@ def _rename(files: Path, target: Path) -> bool:
 
 def _write_weights(files: Path, layers: list[LayerRecord]) -> None:
     modules = {name: record for layer in layers for name, record in layer.modules.items()}
-    elements = sum(record.elements for record in modules.values())
-    zeros = sum(round(record.elements * record.zero_fraction) for record in modules.values())
     document = {
         "schema_version": 1,
-        "sparsity": zeros / elements,
         "modules": {name: record.model_dump() for name, record in modules.items()},
     }
     (files / WEIGHTS_NAME).write_bytes(canonical_json(document))
+
+
+def _sparsity(layers: list[LayerRecord]) -> float:
+    """Share of zeros in the compressed matrices; the dense variant compresses none."""
+    records = [record for layer in layers for record in layer.modules.values()]
+    zeros = sum(round(record.elements * record.zero_fraction) for record in records)
+    return zeros / sum(record.elements for record in records) if records else 0.0
 
 
 def _check_copies(manifest: Manifest, spec: JobSpec, changed: set[str]) -> None:
