@@ -32,7 +32,8 @@ PROMPTS = [
 
 
 def greedy(texts: Sequence[str], *, max_tokens: int = 24) -> list[Any]:
-    sampling = pb.SamplingParameters(temperature=0.0, max_tokens=max_tokens)
+    # Log-probabilities name the tokens, and tokens are what must be equal.
+    sampling = pb.SamplingParameters(temperature=0.0, max_tokens=max_tokens, logprobs=1)
     return [
         pb.GenerateItem(id=f"p{i}", text=text, sampling=sampling) for i, text in enumerate(texts)
     ]
@@ -43,17 +44,21 @@ def sampled(name: str, *, seed: int, max_tokens: int = 16, **fields: Any) -> Any
     return pb.GenerateItem(id=name, text=PROMPTS[0], sampling=sampling, seed=seed, **fields)
 
 
+def tokens_of(found: dict[tuple[str, int], Any]) -> dict[tuple[str, int], list[int]]:
+    return {key: [entry.token_id for entry in c.logprobs] for key, c in found.items()}
+
+
 def texts_of(found: dict[tuple[str, int], Any]) -> dict[tuple[str, int], str]:
     return {key: completion.text for key, completion in found.items()}
 
 
 @pytest.fixture(scope="session")
-def reference(variants: dict[str, Path]) -> dict[str, dict[tuple[str, int], str]]:
-    """What transformers generates greedily from each checkpoint."""
+def reference(variants: dict[str, Path]) -> dict[str, dict[tuple[str, int], list[int]]]:
+    """The tokens that transformers generates greedily from each checkpoint."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    answers: dict[str, dict[tuple[str, int], str]] = {}
+    answers: dict[str, dict[tuple[str, int], list[int]]] = {}
     for name, path in variants.items():
         tokenizer = AutoTokenizer.from_pretrained(path)
         model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
@@ -61,8 +66,7 @@ def reference(variants: dict[str, Path]) -> dict[str, dict[tuple[str, int], str]
             ids = tokenizer(prompt, return_tensors="pt").input_ids
             with torch.inference_mode():
                 out = model.generate(ids, do_sample=False, max_new_tokens=24)
-            text = tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)
-            answers.setdefault(name, {})[f"p{i}", 0] = text
+            answers.setdefault(name, {})[f"p{i}", 0] = out[0, ids.shape[1] :].tolist()
     return answers
 
 
@@ -86,7 +90,7 @@ async def test_greedy_tokens_equal_transformers_before_and_after_swaps(client, v
     for name in ("a", "b", "a", "b"):
         async with client.leased(variants[name]) as lease:
             found = await client.generate(lease, greedy(PROMPTS))
-            assert texts_of(found) == reference[name]
+            assert tokens_of(found) == reference[name]
     assert lease.model.swapped
     assert reference["a"] != reference["b"]
 
@@ -120,7 +124,7 @@ async def test_no_answer_mixes_weights_while_two_holders_take_turns(client, vari
         for _ in range(turns):
             async with client.leased(variants[name], holder=name) as lease:
                 found = await client.generate(lease, greedy(PROMPTS))
-                assert texts_of(found) == reference[name]
+                assert tokens_of(found) == reference[name]
 
     await asyncio.gather(use("a", 4), use("b", 4), use("a", 4))
 
@@ -294,7 +298,7 @@ async def test_a_corrupt_artifact_fails_by_file_and_the_resident_one_goes_on(
     assert model.meta.error.code == "DATA_LOSS"
     assert "model.safetensors" in model.meta.error.message
     async with client.leased(variants["b"]) as lease:
-        assert texts_of(await client.generate(lease, greedy(PROMPTS))) == reference["b"]
+        assert tokens_of(await client.generate(lease, greedy(PROMPTS))) == reference["b"]
 
 
 @pytest.mark.parametrize(
