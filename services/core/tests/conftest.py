@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import grpc
+import hypothesis
 import pytest
 
 from assay_core.auth import current_principal
@@ -21,6 +22,12 @@ from assay_core.pb import (
 )
 from assay_core.server import Register
 from assay_core.settings import ServiceSettings
+
+# A busy machine makes any example slow now and then; time is not what these tests are about.
+hypothesis.settings.register_profile(
+    "assay", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("assay")
 
 
 def request_peer(context: grpc.aio.ServicerContext) -> str:
