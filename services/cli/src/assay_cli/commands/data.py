@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
 from assay_cli.app import Session, command
-from assay_evaluators.packs import Pack
-from assay_evaluators.packs.decodingtrust import import_decodingtrust
-from assay_evaluators.sdk.dimension import dimension_names, load_dimension
 
 app = typer.Typer(help="Data packs.", no_args_is_help=True)
 
@@ -24,7 +23,7 @@ def import_pack(
 ) -> None:
     """Turn a DecodingTrust checkout into a data pack."""
     session.output.note(f"importing {checkout}")
-    report = import_decodingtrust(checkout.expanduser(), out.expanduser())
+    report = _packs().import_decodingtrust(checkout.expanduser(), out.expanduser())
     output = session.output
 
     def render() -> None:
@@ -72,19 +71,15 @@ def check(
 ) -> None:
     """Read a whole pack: digests of all files, every row against its dimension's rules."""
     uri = pack if "://" in pack else str(Path(pack).expanduser().absolute())
-    found = Pack.open(uri)
-    checked = _check_rows(found)
-    # After the rows, because who edited a pack wants to know the row first.
-    found.verify()
-    found.prompts()
+    found = _packs().check(uri)
     output = session.output
 
     def render() -> None:
-        for name, rows in checked.items():
+        for name, rows in found.rows.items():
             output.line(f"{name}: {rows:,} rows are good")
-        unknown = sorted(set(found.manifest.dimensions) - set(dimension_names()))
-        if unknown:
-            output.line(f"not checked row by row, no evaluator is installed: {', '.join(unknown)}")
+        if found.unchecked:
+            names = ", ".join(found.unchecked)
+            output.line(f"not checked row by row, no evaluator is installed: {names}")
         output.line(found.digest)
 
     facts: dict[str, Any] = {
@@ -93,22 +88,11 @@ def check(
         "version": found.manifest.version,
         "licence": found.manifest.licence,
         "digest": found.digest,
-        "rows": checked,
+        "rows": found.rows,
     }
     output.result(facts, render)
 
 
-def _check_rows(pack: Pack) -> dict[str, int]:
-    """Rows by dimension that has an evaluator here; the first broken one raises."""
-    checked: dict[str, int] = {}
-    for name in dimension_names():
-        entry = pack.manifest.dimensions.get(name)
-        if entry is None:
-            continue
-        model = load_dimension(name).row_model
-        checked[name] = sum(
-            len(pack.rows(scenario.file, model))
-            for scenario in entry.scenarios.values()
-            if scenario.file is not None
-        )
-    return checked
+def _packs() -> ModuleType:
+    # Imported late: numpy and pyarrow would double the start of every other command.
+    return importlib.import_module("assay_cli.packs")

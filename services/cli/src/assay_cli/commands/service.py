@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 from importlib.metadata import version as package_version
 from typing import Any
 
@@ -12,7 +13,6 @@ from rich.text import Text
 
 from assay_cli.app import Exit, Session, command
 from assay_cli.connect import connected
-from assay_cli.doctor import Finding, examine
 from assay_cli.failures import ExitCode
 from assay_core.client import call
 from assay_core.errors import AssayError
@@ -49,7 +49,8 @@ def register(root: typer.Typer) -> None:
 
 def doctor(session: Session) -> None:
     """Look for what keeps Assay from working here, and say how to mend it."""
-    findings = examine(session.settings)
+    # Imported late: it loads numpy and pyarrow, which would double the start of other commands.
+    findings = importlib.import_module("assay_cli.doctor").examine(session.settings)
     output = session.output
     table = Table(box=None, pad_edge=False)
     for name in ("", "what", "found", "remedy"):
@@ -59,7 +60,7 @@ def doctor(session: Session) -> None:
             Text(each.grade, style=_STYLES[each.grade]), each.what, each.found, each.remedy
         )
     output.result({"findings": [each.document() for each in findings]}, lambda: output.show(table))
-    if any(_is_problem(each) for each in findings):
+    if any(each.grade == "problem" for each in findings):
         raise Exit(ExitCode.ERROR)
 
 
@@ -87,7 +88,3 @@ async def _info(session: Session, name: str) -> common_pb2.ServerInfo | None:
         return None  # A server that is not there has no version; `status` says more.
     info: common_pb2.ServerInfo = response.info
     return info
-
-
-def _is_problem(finding: Finding) -> bool:
-    return finding.grade == "problem"
