@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 from dbos import DBOS, DBOSConfig
 from sqlalchemy import make_url
@@ -43,6 +44,8 @@ async def shut_down(runner: StudyRunner) -> None:
     except TimeoutError:
         _LOG.warning("workflows_not_halted")
     await asyncio.to_thread(DBOS.destroy)
+    # The engine had made its own pool the loop's, and has closed it; closing stores needs one.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
 
 
 def database_url(settings: CoordinatorSettings) -> str:
