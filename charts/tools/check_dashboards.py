@@ -1,0 +1,57 @@
+"""Ask a running Prometheus every query of every dashboard: which have data, which have none.
+
+    python charts/tools/check_dashboards.py http://127.0.0.1:9090
+
+Exit code 1 if a query is refused, or has no data although its metrics have samples.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+DASHBOARDS = Path(__file__).resolve().parents[1] / "assay" / "dashboards"
+METRIC = re.compile(r"\b(assay_[a-z0-9_]+)\b")
+# As Grafana fills them in.
+VARIABLES = {"$__rate_interval": "5m", "$namespace": ".*"}
+
+
+def query(prometheus: str, expression: str) -> list[Any]:
+    """Result vector of an instant query."""
+    address = f"{prometheus}/api/v1/query?" + urllib.parse.urlencode({"query": expression})
+    # S310: the address is the operator's own argument.
+    with urllib.request.urlopen(address, timeout=20) as answer:  # noqa: S310
+        result: list[Any] = json.load(answer)["data"]["result"]
+    return result
+
+
+def main(prometheus: str) -> int:
+    """Print one line per query."""
+    if not query(prometheus, "assay_server_info"):
+        raise SystemExit("this Prometheus scrapes no service of Assay")
+    wrong = 0
+    for file in sorted(DASHBOARDS.glob("*.json")):
+        for panel in json.loads(file.read_text())["panels"]:
+            for target in panel["targets"]:
+                expression = target["expr"]
+                for name, value in VARIABLES.items():
+                    expression = expression.replace(name, value)
+                rows = query(prometheus, expression)
+                silent = [m for m in METRIC.findall(expression) if not query(prometheus, m)]
+                state = f"{len(rows)} series" if rows else "no data"
+                if not rows and silent:
+                    state += f" ({', '.join(sorted(set(silent)))} never had a sample)"
+                elif not rows:
+                    wrong += 1
+                where = f"{file.stem}: {panel['title']} [{target['legendFormat']}]"
+                sys.stdout.write(f"{where}: {state}\n")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1].rstrip("/")))
