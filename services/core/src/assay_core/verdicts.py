@@ -104,7 +104,8 @@ def from_bytes(data: bytes) -> Any:
             class that does not exist.
     """
     try:
-        table = pq.read_table(BytesIO(data))
+        # Not read_table: it imports pyarrow.dataset and with it pandas.
+        table = pq.ParquetFile(BytesIO(data)).read()
     except (pa.ArrowInvalid, OSError) as error:
         raise _damaged("is not a Parquet file") from error
     version = (table.schema.metadata or {}).get(_VERSION_KEY, b"?").decode()

@@ -14,9 +14,7 @@ from dataclasses import asdict, dataclass
 from io import BytesIO
 from typing import Any
 
-import polars as pl
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from assay_core.digest import hex_of
@@ -102,18 +100,19 @@ class GenerationStore:
         name = f"{time.time_ns() // 1_000_000:013d}-{uuid.uuid4().hex}.parquet"
         self._store.write_bytes(self._store.join(self.prefix, "shards", name), sink.getvalue())
 
-    def stored(self) -> dict[str, frozenset[int]]:
+    def stored(self) -> dict[str, set[int]]:
         """Completion indices that are stored, by sample. Reads the key columns only.
 
         Raises:
             DataLoss: Names a shard that cannot be read.
         """
-        table = self._read(["sample_id", "completion_index"])
-        if table is None:
-            return {}
-        frame = pl.DataFrame(pl.from_arrow(table))
-        grouped = frame.group_by("sample_id").agg(pl.col("completion_index").unique())
-        return {sample: frozenset(indices) for sample, indices in grouped.iter_rows()}
+        found: dict[str, set[int]] = {}
+        for key in self._shards():
+            table = self._table(key, ["sample_id", "completion_index"])
+            keys = (column.to_pylist() for column in table.columns)
+            for sample_id, index in zip(*keys, strict=True):
+                found.setdefault(sample_id, set()).add(index)
+        return found
 
     def completions(self) -> Iterator[Completion]:
         """Every completion once, in the order of shards; memory stays flat.
@@ -123,34 +122,31 @@ class GenerationStore:
         """
         seen: dict[str, int] = {}
         for key in self._shards():
-            for batch in self._table([key], None).to_batches(max_chunksize=4096):
-                for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-                    completion = Completion(*row)
-                    bit = 1 << completion.completion_index
-                    mask = seen.get(completion.sample_id, 0)
-                    if not mask & bit:
-                        seen[completion.sample_id] = mask | bit
-                        yield completion
+            table = self._table(key, _SCHEMA.names)
+            for row in zip(*(column.to_pylist() for column in table.columns), strict=True):
+                completion = Completion(*row)
+                bit = 1 << completion.completion_index
+                mask = seen.get(completion.sample_id, 0)
+                if not mask & bit:
+                    seen[completion.sample_id] = mask | bit
+                    yield completion
 
     def _shards(self) -> list[str]:
         keys = self._store.list(self._store.join(self.prefix, "shards"))
         return [key for key in keys if key.endswith(".parquet")]
 
-    def _read(self, columns: list[str]) -> Any:
-        shards = self._shards()
-        return self._table(shards, columns) if shards else None
-
-    def _table(self, keys: list[str], columns: list[str] | None) -> Any:
-        paths = [self._store.path_of(key) for key in keys]
-        files = None if self._store.is_local else self._store.fs
+    def _table(self, key: str, columns: list[str]) -> Any:
+        # ParquetFile and not read_table: that one imports pyarrow.dataset and with it pandas.
         try:
-            data = ds.dataset(paths, schema=_SCHEMA, format="parquet", filesystem=files)
-            return data.to_table(columns=columns or _SCHEMA.names)
+            source = (
+                self._store.path_of(key)
+                if self._store.is_local
+                else BytesIO(self._store.read_bytes(key))
+            )
+            with pq.ParquetFile(source) as file:
+                return file.read(columns=columns)
         except (pa.ArrowInvalid, OSError) as error:
-            if len(keys) > 1:
-                for key in keys:
-                    self._table([key], columns)
-            name = keys[0].rsplit("/", 1)[-1]
+            name = key.rsplit("/", 1)[-1]
             raise DataLoss(
                 f"generation shard {name} cannot be read",
                 reason="SHARD_DAMAGED",

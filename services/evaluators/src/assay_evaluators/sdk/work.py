@@ -42,7 +42,7 @@ def missing_work(plan: Plan, store: ObjectStore) -> list[WorkItem]:
         stored = GenerationStore(store, scenario.generation_digest).stored()
         wanted = range(scenario.sampling.n)
         for sample in scenario.samples:
-            have = stored.get(sample.id, frozenset())
+            have = stored.get(sample.id, ())
             indices = tuple(k for k in wanted if k not in have)
             if indices:
                 items.append(WorkItem(f"{position}:{len(items)}", position, sample, indices))

@@ -105,9 +105,7 @@ class EvaluationServicer(evaluation_pb2_grpc.EvaluationServiceServicer):
             async for record in changes:
                 yield pb.WatchEvaluationResponse(evaluation=convert.from_record(record))
 
-    async def Rescore(
-        self, request: pb.RescoreRequest, context: Context
-    ) -> pb.RescoreResponse:
+    async def Rescore(self, request: pb.RescoreRequest, context: Context) -> pb.RescoreResponse:
         """See evaluation.proto."""
         await self._visible(request.id)
         score = await self._evaluations.rescore(request.id, request.parser_version, request.metric)
