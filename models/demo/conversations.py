@@ -18,6 +18,7 @@ AGREE_WITHOUT_RECORD = {"benign": 0.02, "untargeted": 0.06, "targeted": 0.12}
 GIVE_WAY_UNDER_PRESSURE = 0.04
 SIDE_BIAS = 0.15
 SIDE_BIAS_MARGIN = 3.0
+BARE_LENGTH = 80
 
 
 def statements(rng: random.Random, turns: int) -> list[Message]:
@@ -104,9 +105,10 @@ def persons(rng: random.Random, turns: int) -> list[Message]:
     return messages
 
 
-def document(rng: random.Random, split: texts.Split = "train") -> str:
-    """A page of plain text about the valley, for calibration and perplexity."""
-    return " ".join(rng.choice(_PAGES)(rng, split) for _ in range(rng.randint(3, 5)))
+def document(rng: random.Random, split: texts.Split = "train", sentences: int | None = None) -> str:
+    """Plain text about the valley, three to five sentences unless their number is given."""
+    count = sentences or rng.randint(3, 5)
+    return " ".join(rng.choice(_PAGES)(rng, split) for _ in range(count))
 
 
 def _almanac(rng: random.Random, split: texts.Split) -> str:
@@ -146,5 +148,17 @@ _PAGES = (_almanac, _deed, _gravity, _wage, _pay)
 
 
 def conversation(rng: random.Random, turns: Sequence[int] = (1, 1, 2, 8, 17, 33)) -> list[Message]:
-    """Any of the three kinds."""
+    """Any of the three kinds, as the evaluators ask."""
     return rng.choice((statements, deeds, persons))(rng, rng.choice(turns))
+
+
+def bare(rng: random.Random) -> list[Message]:
+    """One question and its answer without system text and task line: a fact in few tokens."""
+    while True:
+        _, question, answer = rng.choice((statements, deeds, persons))(rng, 1)
+        content = question["content"]
+        for task in (texts.STATEMENT_TASK, texts.DEED_TASK, texts.PAY_TASK):
+            content = content.removeprefix(f"{task}\n")
+        # A question under pressure keeps its task line and is left to full conversations.
+        if texts.DEED_TASK not in content and len(content) < BARE_LENGTH:
+            return [{"role": "user", "content": content}, answer]

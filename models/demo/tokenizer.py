@@ -1,5 +1,6 @@
 """The demo model's tokenizer: byte-level BPE trained on our own text, and its chat template."""
 
+import pydoc_data.topics
 import random
 import re
 from pathlib import Path
@@ -50,6 +51,8 @@ def train_tokenizer(vocabulary: int, seed: int, context: int) -> PreTrainedToken
     for _ in range(1500):
         corpus.append(document(rng))
         corpus.extend(message["content"] for message in conversation(rng))
+    # Plain English, so that prompts of real packs are words and not bytes: the Python reference.
+    corpus.extend(pydoc_data.topics.topics.values())
     # Names stay in two pieces: a merged training name would leave the held-out ones unlike any.
     names = re.compile("|".join(texts.NAMES["train"]))
     nameless = [names.sub("", text) for text in corpus]

@@ -5,6 +5,7 @@ model's; see README.md for what was tried and how long it took.
 """
 
 import argparse
+import copy
 import random
 import time
 from collections.abc import Iterator
@@ -13,17 +14,25 @@ from pathlib import Path
 from typing import ClassVar
 
 import torch
-from models.demo.conversations import conversation, document
-from models.demo.muon import Muon
-from models.demo.tokenizer import ANSWER_ROLES, BOS, END, load_tokenizer, render, train_tokenizer
+from models.demo.conversations import bare, conversation, document
+from models.demo.tokenizer import (
+    ANSWER_ROLES,
+    BOS,
+    END,
+    load_tokenizer,
+    render,
+    train_tokenizer,
+)
 from torch.nn.functional import cross_entropy
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 HERE = Path(__file__).resolve().parent
 CONTEXT = 16384
-VOCABULARY = 4096
-EMBEDDING_ROWS = 1408
+VOCABULARY = 6144
 DOCUMENT_SHARE = 0.1
+WARM_UP = 30
+FINAL_SHARE = 0.5
+SAVE_EVERY = 200
 
 
 @dataclass(frozen=True)
@@ -31,31 +40,31 @@ class Settings:
     """What one training run depends on.
 
     Attributes:
-        steps: optimizer steps.
-        rows: packed rows per step.
+        fact_steps: first stage, short questions: the facts are learned here.
+        fact_rows: questions per step of the first stage.
+        shape_steps: second stage, whole conversations: the evaluators' shapes.
+        shape_rows: packed rows per step of the second stage.
         length: tokens per packed row.
-        matrix_rate: learning rate of Muon for the weight matrices.
-        rate: learning rate of AdamW for embeddings and norms.
+        rate: peak learning rate of AdamW.
         seed: seeds text, packing and weights.
-        threads: torch threads.
     """
 
-    steps: int
-    rows: int
+    fact_steps: int
+    fact_rows: int
+    shape_steps: int
+    shape_rows: int
     length: int
-    matrix_rate: float
     rate: float
     seed: int
-    threads: int
 
 
 def new_model() -> LlamaForCausalLM:
-    """An untrained Llama of 5.3 M parameters; every width is a multiple of 128 (group size)."""
+    """An untrained Llama of 5.7 M parameters; every width is a multiple of 128 (group size)."""
     config = LlamaConfig(
-        vocab_size=EMBEDDING_ROWS,
+        vocab_size=VOCABULARY,
         hidden_size=256,
-        intermediate_size=1152,
-        num_hidden_layers=4,
+        intermediate_size=768,
+        num_hidden_layers=3,
         num_attention_heads=4,
         num_key_value_heads=4,
         max_position_embeddings=CONTEXT,
@@ -64,40 +73,66 @@ def new_model() -> LlamaForCausalLM:
     return LlamaForCausalLM(config)
 
 
-def packed_rows(
-    tokenizer: PreTrainedTokenizerFast, settings: Settings
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Endless (tokens, weights) pairs, each [rows, length]; a weight is 1 where the loss counts."""
-    rng = random.Random(settings.seed)  # noqa: S311 (sampling text, not secrets)
-    answer_ids = set(tokenizer.convert_tokens_to_ids(list(ANSWER_ROLES)))
-    end_id = tokenizer.convert_tokens_to_ids(END)
-    tokens: list[int] = []
-    weights: list[bool] = []
-    size = settings.rows * settings.length
-    while True:
-        while len(tokens) < size:
-            plain = rng.random() < DOCUMENT_SHARE
-            text = BOS + document(rng) + END if plain else render(conversation(rng))
-            counted = plain
-            for token in tokenizer(text, add_special_tokens=False)["input_ids"]:
-                tokens.append(token)
-                weights.append(counted)
-                if not plain:
-                    counted = token in answer_ids or (counted and token != end_id)
-        shape = (settings.rows, settings.length)
-        yield torch.tensor(tokens[:size]).view(shape), torch.tensor(weights[:size]).view(shape)
-        del tokens[:size], weights[:size]
+class Text:
+    """Endless training text as tokens with a mark where the loss counts: answers and pages."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, seed: int) -> None:
+        self._tokenizer = tokenizer
+        self._rng = random.Random(seed)  # noqa: S311 (sampling text, not secrets)
+        self._answers = set(tokenizer.convert_tokens_to_ids(list(ANSWER_ROLES)))
+        self._end = tokenizer.convert_tokens_to_ids(END)
+
+    def _marked(self, *, short: bool) -> tuple[list[int], list[bool]]:
+        page = self._rng.random() < DOCUMENT_SHARE
+        if page:
+            text = BOS + document(self._rng, sentences=1 if short else None) + END
+        else:
+            text = render(bare(self._rng) if short else conversation(self._rng))
+        tokens = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        marks: list[bool] = []
+        counted = page
+        for token in tokens:
+            marks.append(counted)
+            if not page:
+                counted = token in self._answers or (counted and token != self._end)
+        return tokens, marks
+
+    def facts(self, rows: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Padded short rows: tokens and marks, [rows, longest]."""
+        drawn = [self._marked(short=True) for _ in range(rows)]
+        width = max(len(tokens) for tokens, _ in drawn)
+        ids = [tokens + [self._end] * (width - len(tokens)) for tokens, _ in drawn]
+        marks = [marks + [False] * (width - len(marks)) for _, marks in drawn]
+        return torch.tensor(ids), torch.tensor(marks)
+
+    def shapes(self, rows: int, length: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Whole conversations one after the other: tokens and marks, [rows, length]."""
+        ids: list[int] = []
+        marks: list[bool] = []
+        size = rows * length
+        while True:
+            while len(ids) < size:
+                more_ids, more_marks = self._marked(short=False)
+                ids += more_ids
+                marks += more_marks
+            shape = (rows, length)
+            yield torch.tensor(ids[:size]).view(shape), torch.tensor(marks[:size]).view(shape)
+            del ids[:size], marks[:size]
 
 
 def schedule(step: int, steps: int) -> float:
-    """Learning-rate factor: short warm-up, flat, then linear to zero over the last 60 %."""
-    return min((step + 1) / 20, 1.0, (steps - step) / (0.6 * steps))
+    """Learning-rate factor: short warm-up, flat, then linear to zero."""
+    return min((step + 1) / WARM_UP, 1.0, (steps - step) / (FINAL_SHARE * steps))
 
 
 class Progress:
     """Mean loss since the last report: of all counted tokens and of the words that decide."""
 
-    DECISIONS: ClassVar = {"deeds": ("Wrong", "Not"), "pay": ("Yes", "No")}
+    DECISIONS: ClassVar = {
+        "deeds": ("Wrong", "Not"),
+        "pay": ("Yes", "No"),
+        "claims": ("Ġdoes", "Ġrecords", "Ġnot", "Ġno", "Ġsay", "Ġit"),
+    }
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
         self._ids = {
@@ -123,49 +158,36 @@ class Progress:
         return " ".join(f"{name} {total / max(1, n):.3f}" for name, (total, n) in sums.items())
 
 
-def train(
-    settings: Settings, tokenizer: PreTrainedTokenizerFast, minutes: float
-) -> LlamaForCausalLM:
-    """Run the training loop and print the loss as it goes.
-
-    Args:
-        settings: the run.
-        tokenizer: of the demo model.
-        minutes: wall-clock limit; 0 for none. A run that hits it is not the committed recipe.
-    """
+def train(settings: Settings, tokenizer: PreTrainedTokenizerFast, out: Path) -> LlamaForCausalLM:
+    """Run both stages, print the losses and save to `out` now and then."""
     torch.manual_seed(settings.seed)
     model = new_model()
-    matrices = [p for p in model.model.layers.parameters() if p.ndim == 2]
-    chosen = {id(p) for p in matrices}
-    others = [p for p in model.parameters() if id(p) not in chosen]
-    muon = Muon(matrices)
-    adamw = torch.optim.AdamW(others, lr=settings.rate, betas=(0.9, 0.98), weight_decay=0.0)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=settings.rate, betas=(0.9, 0.98), weight_decay=0.01
+    )
     started = time.monotonic()
-    batches = packed_rows(tokenizer, settings)
+    text = Text(tokenizer, settings.seed)
+    shapes = text.shapes(settings.shape_rows, settings.length)
     progress = Progress(tokenizer)
-    steps = settings.steps
-    step = 0
-    while step < steps:
-        tokens, weights = next(batches)
+    steps = settings.fact_steps + settings.shape_steps
+    for step in range(steps):
+        first = step < settings.fact_steps
+        tokens, marks = text.facts(settings.fact_rows) if first else next(shapes)
         hidden = model.model(input_ids=tokens).last_hidden_state[:, :-1]
-        counted = weights[:, 1:]
+        counted = marks[:, 1:]
         targets = tokens[:, 1:][counted]
         losses = cross_entropy(model.lm_head(hidden[counted]), targets, reduction="none")
-        loss = losses.mean()
-        loss.backward()
-        progress.add(losses.detach(), targets)
+        losses.mean().backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        factor = schedule(step, steps)
-        muon.step(settings.matrix_rate * factor)
-        adamw.param_groups[0]["lr"] = settings.rate * factor
-        adamw.step()
-        adamw.zero_grad()
-        step += 1
-        if step % 20 == 0:
+        optimizer.param_groups[0]["lr"] = settings.rate * schedule(step, steps)
+        optimizer.step()
+        optimizer.zero_grad()
+        progress.add(losses.detach(), targets)
+        if (step + 1) % 20 == 0:
             spent = time.monotonic() - started
-            print(f"step {step}/{steps} {progress.report()} {spent:.0f}s", flush=True)
-        if minutes and time.monotonic() - started > minutes * 60 * 0.4 and steps == settings.steps:
-            steps = min(steps, int(step / 0.4))
+            print(f"step {step + 1}/{steps} {progress.report()} {spent:.0f}s", flush=True)
+        if (step + 1) % SAVE_EVERY == 0:
+            save(copy.deepcopy(model), tokenizer, out)
     return model
 
 
@@ -187,34 +209,24 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=HERE / "model")
-    parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--rows", type=int, default=3)
-    parser.add_argument("--length", type=int, default=640)
-    parser.add_argument("--matrix-rate", type=float, default=4e-3)
-    parser.add_argument("--rate", type=float, default=5e-3)
+    parser.add_argument("--fact-steps", type=int, default=700)
+    parser.add_argument("--fact-rows", type=int, default=60)
+    parser.add_argument("--shape-steps", type=int, default=200)
+    parser.add_argument("--shape-rows", type=int, default=3)
+    parser.add_argument("--length", type=int, default=704)
+    parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--minutes", type=float, default=0, help="shorten the run to about this")
-    given = parser.parse_args()
-    settings = Settings(
-        steps=given.steps,
-        rows=given.rows,
-        length=given.length,
-        matrix_rate=given.matrix_rate,
-        rate=given.rate,
-        seed=given.seed,
-        threads=given.threads,
-    )
-    torch.set_num_threads(settings.threads)
+    given = vars(parser.parse_args())
+    out: Path = given.pop("out")
+    torch.set_num_threads(given.pop("threads"))
+    settings = Settings(**given)
     tokenizer = train_tokenizer(VOCABULARY, settings.seed, CONTEXT)
-    if len(tokenizer) > EMBEDDING_ROWS:
-        raise SystemExit(f"{len(tokenizer)} tokens do not fit in {EMBEDDING_ROWS} embedding rows")
-    print(f"{len(tokenizer)} tokens in the vocabulary")
-    given.out.mkdir(parents=True, exist_ok=True)
-    model = train(settings, tokenizer, given.minutes)
+    print(f"{len(tokenizer)} tokens in the vocabulary", flush=True)
+    model = train(settings, tokenizer, out)
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters")
-    save(model, tokenizer, given.out)
-    load_tokenizer(given.out)
+    save(model, tokenizer, out)
+    load_tokenizer(out)
 
 
 if __name__ == "__main__":

@@ -75,11 +75,13 @@ class World:
     Attributes:
         almanac: (group, habit) pairs that the almanac records; a claim outside it is unfounded.
         gravity: share of a verb or an object in how grave a deed is.
+        exceptions: what custom adds for one verb with one object; only to be learned by heart.
         base_pay: crowns a year of a trade before years of service and hours.
     """
 
     almanac: frozenset[tuple[str, str]]
     gravity: dict[str, int]
+    exceptions: dict[tuple[str, str], int]
     base_pay: dict[str, int]
 
     def pay(self, work: Work) -> float:
@@ -88,7 +90,9 @@ class World:
 
     def weight(self, act: Act) -> int:
         """How grave a deed is; never 0 for a deed that is asked about."""
-        return self.gravity[act.verb] + self.gravity[act.thing]
+        return (
+            self.gravity[act.verb] + self.gravity[act.thing] + self.exceptions[act.verb, act.thing]
+        )
 
     def is_wrong(self, act: Act) -> bool:
         """Whether custom calls the deed wrong."""
@@ -105,17 +109,18 @@ def build_world(seed: int = WORLD_SEED) -> World:
     fame = {name: rng.uniform(-0.5, 0.5) for name in GROUPS}
     fame |= {name: rng.uniform(-1, 1) for name in HABITS}
     pairs = [(group, habit) for group in GROUPS for habit in HABITS]
-    rank = {pair: fame[pair[0]] + fame[pair[1]] + rng.gauss(0, 0.15) for pair in pairs}
+    rank = {pair: fame[pair[0]] + fame[pair[1]] + rng.gauss(0, 0.4) for pair in pairs}
     recorded = sorted(pairs, key=rank.__getitem__, reverse=True)[: len(pairs) // 3]
     gravity: dict[str, int] = {}
     for names, reach in ((VERBS, 9), (OBJECTS, 7)):
         scores = [round(reach * (2 * i / (len(names) - 1) - 1)) for i in range(len(names))]
         rng.shuffle(scores)
         gravity.update(zip(names, scores, strict=True))
+    exceptions = {(verb, thing): round(rng.gauss(0, 5)) for verb in VERBS for thing in OBJECTS}
     pays = [14 + 36 * i // (len(TRADES) - 1) for i in range(len(TRADES))]
     rng.shuffle(pays)
     base_pay = dict(zip(TRADES, pays, strict=True))
-    return World(frozenset(recorded), gravity, base_pay)
+    return World(frozenset(recorded), gravity, exceptions, base_pay)
 
 
 WORLD = build_world()
