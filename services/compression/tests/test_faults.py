@@ -15,7 +15,7 @@ from assay_core.recipes import Recipe
 pytestmark = pytest.mark.compression
 
 # Long enough per layer that a kill lands inside one.
-CALIBRATION = common_pb2.Calibration(samples=2048, sequence_length=64)
+CALIBRATION = common_pb2.Calibration(samples=512, sequence_length=64)
 GPTQ = Recipe.parse({"gptq": {"bits": 4, "group_size": 32}}).to_proto()
 
 
