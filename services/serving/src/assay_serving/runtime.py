@@ -151,6 +151,9 @@ def _prepare_environment(settings: RaySettings) -> None:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")
+    # Ray's workers are nice 15 by default; the engine is what the machine is there for, and beside
+    # a compression job it would starve.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     # A call after `stop` must fail, and not start another Ray with Ray's own defaults.
     os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
