@@ -89,7 +89,7 @@ class PlainProgress:
         self._clock = clock
         self._began = clock()
         self._said: dict[tuple[str, str], str] = {}
-        self._reported: dict[tuple[str, str], float] = {}
+        self._reported: dict[tuple[str, str], tuple[float, int]] = {}
         self._spoke = self._began
         self._rows: list[Row] = []
 
@@ -104,10 +104,10 @@ class PlainProgress:
             if self._said.get(key) != row.state + row.note:
                 self._said[key] = row.state + row.note
                 self._report(row, now)
-            elif (
-                row.total and not row.ended and now - self._reported[key] >= _PLAIN_INTERVAL_SECONDS
-            ):
-                self._report(row, now)
+            elif row.total and not row.ended:
+                last, count = self._reported[key]
+                if row.completed != count and now - last >= _PLAIN_INTERVAL_SECONDS:
+                    self._report(row, now)
 
     def tick(self) -> None:
         """Breaks a long silence."""
@@ -118,7 +118,7 @@ class PlainProgress:
                 self._say(f"still {describe(row)}")
 
     def _report(self, row: Row, now: float) -> None:
-        self._reported[row.variant, row.work] = now
+        self._reported[row.variant, row.work] = (now, row.completed)
         self._say(describe(row))
 
     def __enter__(self) -> Self:
