@@ -190,16 +190,40 @@ async def test_variants_of_one_architecture_share_an_engine_by_swaps(world):
     assert [what for _, what in world.runtime.history] == ["start", "swap"]
 
 
+async def test_a_lease_behind_another_artifact_generates_when_its_turn_comes(world):
+    _, first = await world.leased("a")
+    _, second = await world.load("b")
+    known, third = await world.load("a")
+    assert known.record.state is State.SUCCEEDED, "resident, for the first holder"
+    waiting = asyncio.create_task(generate(world, known, third, items(2)))
+    world.manager.release(first.id)
+    await asyncio.sleep(0.2)
+    assert not waiting.done()
+    assert (await world.registry.get(known.model.id)).record.state is State.QUEUED
+    world.manager.release(second.id)
+    async with asyncio.timeout(10):
+        assert await waiting == [third.digest] * 2
+
+
+async def test_holders_that_take_turns_never_see_a_pending_lease(world):
+    async def use(name: str) -> None:
+        for _ in range(6):
+            known, lease = await world.leased(name)
+            assert await generate(world, known, lease, items(2)) == [lease.digest] * 2
+            world.manager.release(lease.id)
+
+    await asyncio.gather(*(use(name) for name in "abab"))
+
+
 async def test_a_load_for_another_artifact_waits_for_the_lease_and_is_queued_meanwhile(world):
     _, lease = await world.leased("a")
     waiting, wanted = await world.load("b")
     await asyncio.sleep(0.05)
     assert (await world.registry.get(waiting.model.id)).record.state is State.QUEUED
-    with pytest.raises(FailedPrecondition) as refusal:
-        await generate(world, waiting, wanted, items(1))
-    assert refusal.value.reason == "LEASE_PENDING"
+    early = asyncio.create_task(generate(world, waiting, wanted, items(1)))
     world.manager.release(lease.id)
     assert (await world.settled(waiting)).ready
+    assert await early == [wanted.digest], "who comes early waits for the turn"
 
 
 async def test_a_swap_waits_for_generations_of_an_expired_lease(world):

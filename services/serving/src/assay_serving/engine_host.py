@@ -94,6 +94,7 @@ class Engine:
         self._artifacts: dict[str, Artifact] = {}
         self._state = _State()
         self._wake = asyncio.Event()
+        self._turned = asyncio.Event()
         self._changing = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
@@ -128,6 +129,16 @@ class Engine:
     def changed(self) -> None:
         """Something about the leases changed; look at the queue again."""
         self._wake.set()
+
+    async def turn(self, lease_id: str) -> None:
+        """Wait while a lease waits for its turn.
+
+        A model can be resident for one holder while the lease of a later one stands in the queue
+        behind another artifact.
+        """
+        while self.book.is_pending(lease_id):
+            self._turned.clear()
+            await self._turned.wait()
 
     async def generate(
         self, items: Sequence[Item], lease_id: str, digest: str
@@ -231,6 +242,7 @@ class Engine:
         granted = loaded
         while isinstance(step := self.book.step(self._state.digest), Grant):
             granted = True
+        self._turned.set()
         if granted and self._state.digest is not None:
             await self._events.resident(self, self._state.digest, self._state.load)
         return step

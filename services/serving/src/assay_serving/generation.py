@@ -72,6 +72,7 @@ class GenerateStream:
         try:
             async with asyncio.TaskGroup() as running:
                 async for batch in batches:
+                    await self._engine.turn(batch.lease_id)
                     self._engine.book.check(batch.lease_id, batch.digest)
                     self._admit(batch.items)
                     arrived = time.monotonic()

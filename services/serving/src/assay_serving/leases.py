@@ -120,6 +120,10 @@ class LeaseBook:
             return Wait(self._next_expiry(held))
         return Load(head)
 
+    def is_pending(self, lease_id: str) -> bool:
+        """Whether a lease waits for its turn."""
+        return any(waiting.id == lease_id for waiting in self._queue)
+
     def check(self, lease_id: str, digest: str) -> Lease:
         """The lease, if it gives the right to generate with `digest` now.
 
@@ -174,7 +178,7 @@ class LeaseBook:
         lease = self._held.get(lease_id)
         if lease is not None:
             return lease
-        if any(waiting.id == lease_id for waiting in self._queue):
+        if self.is_pending(lease_id):
             raise FailedPrecondition(
                 f"lease {lease_id} is not valid yet: its model is not resident",
                 reason="LEASE_PENDING",

@@ -22,7 +22,7 @@ from assay_serving.domain import EngineIdentity, EngineOptions, EngineSpec
 from assay_serving.engine.identity import engine_spec, identity_of
 from assay_serving.engine_host import Engine, LoadFacts
 from assay_serving.leases import Lease, LeaseState, lease_not_held
-from assay_serving.registry import Model, ModelRecord, ModelRegistry
+from assay_serving.registry import WAITING, Model, ModelRecord, ModelRegistry
 from assay_serving.runtime import Runtime
 from assay_serving.settings import ServingSettings
 
@@ -98,6 +98,8 @@ class ModelManager:
         self._leases: dict[str, tuple[Lease, Engine]] = {}
         self._requests: dict[tuple[str, str], tuple[str, Lease]] = {}
         self._starting = asyncio.Lock()
+        # Records change under this lock, so that what is written last is what happened last.
+        self._recording = asyncio.Lock()
         self._draining = False
         metrics.ENGINES.set_function(lambda: len(self._running()))
         metrics.LEASES.set_function(lambda: self._sum(lambda e: len(e.book.held())))
@@ -148,9 +150,11 @@ class ModelManager:
             self._leases[lease.id] = (lease, engine)
             if request.request_id:
                 self._requests[request.project, request.request_id] = (model.id, lease)
-        waiting = engine.resident != artifact.digest and not engine.book.pending(artifact.digest)
-        await self._registry.put(model, request.request_id, again=waiting)
+        await self._registry.put(model, request.request_id)
         await engine.request(artifact, lease)
+        async with self._recording:
+            if lease.state is LeaseState.PENDING and engine.resident != artifact.digest:
+                await self._registry.wait_again(model.id, request.request_id)
         return await self._registry.get(model.id), lease if ttl > 0 else None
 
     async def unload(self, model_id: str, *, force: bool) -> ModelRecord:
@@ -239,30 +243,44 @@ class ModelManager:
 
     async def loading(self, engine: Engine, digest: str, phase: str) -> None:
         """See `ModelEvents`."""
-        await self._registry.update(engine.id, digest, State.RUNNING, phase, ready=False)
+        async with self._recording:
+            await self._registry.update(engine.id, digest, State.RUNNING, phase, ready=False)
 
     async def resident(self, engine: Engine, digest: str, load: LoadFacts) -> None:
         """See `ModelEvents`."""
-        await self._registry.update(
-            engine.id,
-            digest,
-            State.SUCCEEDED,
-            "resident",
-            ready=True,
-            swapped=load.swapped,
-            load_seconds=load.seconds,
-        )
+        async with self._recording:
+            await self._registry.update(
+                engine.id,
+                digest,
+                State.SUCCEEDED,
+                "resident",
+                ready=True,
+                swapped=load.swapped,
+                load_seconds=load.seconds,
+            )
 
     async def failed(self, engine: Engine, digest: str, error: AssayError) -> None:
         """See `ModelEvents`."""
-        await self._registry.update(
-            engine.id, digest, State.FAILED, "failed", error=error, ready=False
-        )
+        async with self._recording:
+            if engine.book.pending(digest):
+                await self._wait(engine, digest)
+            else:
+                await self._registry.update(
+                    engine.id, digest, State.FAILED, "failed", error=error, ready=False
+                )
         self._wake_all()
 
     async def left(self, engine: Engine, digest: str, why: str) -> None:
         """See `ModelEvents`."""
-        await self._registry.update(engine.id, digest, State.CANCELLED, why, ready=False)
+        async with self._recording:
+            if engine.book.pending(digest):
+                await self._wait(engine, digest)
+            else:
+                await self._registry.update(engine.id, digest, State.CANCELLED, why, ready=False)
+
+    async def _wait(self, engine: Engine, digest: str) -> None:
+        """Somebody waits for the artifact: for them its time is still to come."""
+        await self._registry.update(engine.id, digest, State.QUEUED, WAITING, ready=False)
 
     # -- Residency: how many engines run ---------------------------------------------------------
 

@@ -24,6 +24,10 @@ FIELDS = {
 """What ListModels can be filtered by, besides id, state and times."""
 
 
+WAITING = "waiting for its turn"
+"""Phase of a model that is asked for and not being loaded yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class Model:
     """One artifact on one engine, for one project: the part of its record that never changes."""
@@ -102,22 +106,25 @@ class ModelRegistry:
         """Close the store."""
         await self._store.close()
 
-    async def put(self, model: Model, request_id: str, *, again: bool) -> None:
-        """Record that a model was asked for; one that is not waiting yet is queued if `again`."""
+    async def put(self, model: Model, request_id: str) -> None:
+        """Record that a model was asked for, unless it is known."""
         spec = asdict(model)
-        draft = Draft(
-            id=model.id,
-            project=model.project,
-            request_id="",
-            fingerprint=digest_of(spec),
-            spec=spec,
-            status={"request_id": request_id},
-        )
-        record, created = await self._store.create(draft)
-        if not created and again:
-            await self._move(
-                record, State.QUEUED, "waiting for its turn", ready=False, request_id=request_id
+        await self._store.create(
+            Draft(
+                id=model.id,
+                project=model.project,
+                request_id="",
+                fingerprint=digest_of(spec),
+                spec=spec,
+                status={"request_id": request_id},
             )
+        )
+
+    async def wait_again(self, model_id: str, request_id: str) -> None:
+        """Queue a model whose earlier load has ended; one that waits or loads is left alone."""
+        record = await self._store.get(model_id)
+        if record.is_terminal:
+            await self._move(record, State.QUEUED, WAITING, ready=False, request_id=request_id)
 
     async def get(self, model_id: str) -> ModelRecord:
         """One model.
