@@ -11,60 +11,38 @@ import contextvars
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any
 
-from assay_core.errors import AssayError, FailedPrecondition, Internal, Unavailable
+from assay_core.errors import AssayError, Unavailable
 from assay_core.logs import exception_facts, get_logger
 from assay_serving import metrics
 from assay_serving.artifacts import Artifact, verify_files
 from assay_serving.domain import EngineSpec, Failure, Item, Result
+from assay_serving.engine_ports import (
+    RETRY_SECONDS,
+    LoadFacts,
+    ModelEvents,
+    Residency,
+    engine_dead,
+    not_resident,
+    start_failed,
+    step_failed,
+)
 from assay_serving.gates import InFlightLimit, SwapGate
 from assay_serving.leases import Grant, Lease, LeaseBook, Load, Wait
 from assay_serving.runtime import EngineUnreachableError, Runtime
 
 LIVENESS_SECONDS = 5.0
-RETRY_SECONDS = 5.0
 
 _LOG = get_logger("assay.serving.engine")
-
-
-class ModelEvents(Protocol):
-    """Who is told what happens to the models of an engine."""
-
-    async def loading(self, engine: Engine, digest: str, phase: str) -> None:
-        """The artifact is being made resident."""
-
-    async def resident(self, engine: Engine, digest: str, load: LoadFacts) -> None:
-        """A token came out of the artifact."""
-
-    async def failed(self, engine: Engine, digest: str, error: AssayError) -> None:
-        """The artifact could not be loaded, or its engine died."""
-
-    async def left(self, engine: Engine, digest: str, why: str) -> None:
-        """The artifact is not resident any more."""
-
-
-class Residency(Protocol):
-    """Who decides how many engines run at once."""
-
-    def room_for(self, engine: Engine) -> Any:
-        """An async context in which `engine` may start; others were ended to make room."""
-
-
-@dataclass(frozen=True, slots=True)
-class LoadFacts:
-    """How the last load went."""
-
-    seconds: float
-    swapped: bool
 
 
 @dataclass(slots=True)
 class _State:
     digest: str | None = None
     handle: Any = None
-    load: LoadFacts = LoadFacts(seconds=0.0, swapped=False)
+    load: LoadFacts = field(default_factory=LoadFacts)
 
 
 class Engine:
@@ -180,13 +158,7 @@ class Engine:
 
     async def died(self) -> Unavailable:
         """Note that the engine is dead and end what is left of it; returns the error to raise."""
-        error = Unavailable(
-            f"engine {self.id} ended unexpectedly",
-            reason="ENGINE_DEAD",
-            remedy="call LoadModel again; it starts a new engine",
-            retry_after=RETRY_SECONDS,
-            resource=f"engine/{self.id}",
-        )
+        error = engine_dead(self.id)
         async with self._changing:
             digest = self._state.digest
             if digest is None:
@@ -228,9 +200,9 @@ class Engine:
                     case Wait(seconds=seconds):
                         await self._sleep(seconds)
             except Exception as error:  # noqa: BLE001 - the queue must outlive a failed step
-                _LOG.error("queue_step_failed", engine=self.id, **exception_facts(error))
+                _LOG.error("queuestep_failed", engine=self.id, **exception_facts(error))
                 if isinstance(step, Load):
-                    await self._fail(step.lease.digest, _step_failed(self.id, error))
+                    await self._fail(step.lease.digest, step_failed(self.id, error))
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _grant(self, *, loaded: bool = False) -> Load | Wait:
@@ -278,7 +250,7 @@ class Engine:
             async with self._alone(), self._changing:
                 await self._make_resident(artifact)
         except (AssayError, EngineUnreachableError) as failure:
-            error = failure if isinstance(failure, AssayError) else _start_failed(self.id, failure)
+            error = failure if isinstance(failure, AssayError) else start_failed(self.id, failure)
             _LOG.warning("load_failed", engine=self.id, reason=error.reason, digest=digest)
             await self._fail(digest, error)
 
@@ -322,32 +294,3 @@ class Engine:
         _LOG.info(
             "resident", engine=self.id, digest=artifact.digest, how=kind, seconds=facts.seconds
         )
-
-
-def not_resident() -> FailedPrecondition:
-    """The error of a call that needs a resident artifact."""
-    return FailedPrecondition(
-        "the model is not resident in an engine",
-        reason="NOT_RESIDENT",
-        field="model_id",
-        remedy="call LoadModel and watch the model until it is resident",
-    )
-
-
-def _step_failed(engine_id: str, error: Exception) -> Internal:
-    return Internal(
-        f"loading into engine {engine_id} failed ({type(error).__name__})",
-        reason="LOAD_FAILED",
-        remedy="see the server's log for the place",
-        resource=f"engine/{engine_id}",
-    )
-
-
-def _start_failed(engine_id: str, error: EngineUnreachableError) -> Unavailable:
-    return Unavailable(
-        f"engine {engine_id} could not be started ({error})",
-        reason="ENGINE_START_FAILED",
-        remedy="read the logs in Ray's folder (README, traps); check free memory",
-        retry_after=RETRY_SECONDS,
-        resource=f"engine/{engine_id}",
-    )

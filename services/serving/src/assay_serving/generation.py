@@ -133,8 +133,5 @@ def _wrong_weights(message: str, remedy: str | None) -> FailedPrecondition:
 
 def _first(failures: BaseExceptionGroup[Exception]) -> Exception:
     """The first failure: the others are its echoes in calls that ran beside it."""
-    failure: BaseException = failures
-    while isinstance(failure, BaseExceptionGroup):
-        failure = failure.exceptions[0]
-    assert isinstance(failure, Exception)  # noqa: S101 - `except*` of Exception holds nothing else
-    return failure
+    failure = failures.exceptions[0]
+    return _first(failure) if isinstance(failure, BaseExceptionGroup) else failure

@@ -14,15 +14,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from assay_core.digest import digest_of, hex_of
-from assay_core.errors import AlreadyExists, AssayError, FailedPrecondition, Unavailable
-from assay_core.resources import State
+from assay_core.errors import AlreadyExists, FailedPrecondition, Unavailable
 from assay_serving import metrics
-from assay_serving.artifacts import Artifact, open_artifact
-from assay_serving.domain import EngineIdentity, EngineOptions, EngineSpec
-from assay_serving.engine.identity import engine_spec, identity_of
-from assay_serving.engine_host import Engine, LoadFacts
+from assay_serving.description import Description, describe
+from assay_serving.domain import EngineOptions
+from assay_serving.engine_host import Engine
 from assay_serving.leases import Lease, LeaseState, lease_not_held
-from assay_serving.registry import WAITING, Model, ModelRecord, ModelRegistry
+from assay_serving.recorder import ModelRecorder
+from assay_serving.registry import Model, ModelRecord, ModelRegistry
 from assay_serving.runtime import Runtime
 from assay_serving.settings import ServingSettings
 
@@ -40,41 +39,8 @@ class LoadRequest:
     holder: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Description:
-    """The engine that would serve an artifact, and what else identifies its results."""
-
-    artifact: Artifact
-    spec: EngineSpec
-    identity: EngineIdentity
-    engine_id: str
-    tokenizer_digest: str
-    chat_template_digest: str
-
-    @classmethod
-    def of(cls, artifact: Artifact, spec: EngineSpec, identity: EngineIdentity) -> Description:
-        """Describe; reads the tokenizer files. Artifacts that can be swapped share an engine."""
-        key = {
-            "family": artifact.swap_family,
-            "engine": f"{identity.family} {identity.version}",
-            "dtype": spec.dtype,
-            "kv_cache_dtype": spec.kv_cache_dtype,
-            "max_model_len": spec.max_model_len,
-            "tensor_parallel_size": spec.tensor_parallel_size,
-            "replicas": spec.replicas,
-        }
-        return cls(
-            artifact,
-            spec,
-            identity,
-            f"engine-{hex_of(digest_of(key))[:12]}",
-            artifact.tokenizer_digest,
-            artifact.chat_template_digest,
-        )
-
-
 class ModelManager:
-    """Loads, leases and unloads; also the engines' residency policy and listener.
+    """Loads, leases and unloads; also the engines' residency policy.
 
     Args:
         settings: Limits and allowed places.
@@ -98,8 +64,7 @@ class ModelManager:
         self._leases: dict[str, tuple[Lease, Engine]] = {}
         self._requests: dict[tuple[str, str], tuple[str, Lease]] = {}
         self._starting = asyncio.Lock()
-        # Records change under this lock, so that what is written last is what happened last.
-        self._recording = asyncio.Lock()
+        self._recorder = ModelRecorder(registry)
         self._draining = False
         metrics.ENGINES.set_function(lambda: len(self._running()))
         metrics.LEASES.set_function(lambda: self._sum(lambda e: len(e.book.held())))
@@ -111,17 +76,7 @@ class ModelManager:
 
     async def describe(self, uri: str, options: EngineOptions, digest: str = "") -> Description:
         """What would serve an artifact. Starts nothing."""
-        return await asyncio.to_thread(self._describe, uri, options, digest)
-
-    def _describe(self, uri: str, options: EngineOptions, digest: str) -> Description:
-        artifact = open_artifact(
-            uri,
-            allowed=self._settings.allowed_prefixes,
-            cache=self._settings.download_cache,
-            expected_digest=digest,
-        )
-        spec = engine_spec(artifact, options, self._settings.max_model_len)
-        return Description.of(artifact, spec, identity_of(spec, self._settings.device_class))
+        return await asyncio.to_thread(describe, self._settings, uri, options, digest)
 
     async def load(self, request: LoadRequest) -> tuple[ModelRecord, Lease | None]:
         """Queue an artifact for its engine; the lease is pending until it is resident.
@@ -152,9 +107,7 @@ class ModelManager:
                 self._requests[request.project, request.request_id] = (model.id, lease)
         await self._registry.put(model, request.request_id)
         await engine.request(artifact, lease)
-        async with self._recording:
-            if lease.state is LeaseState.PENDING and engine.resident != artifact.digest:
-                await self._registry.wait_again(model.id, request.request_id)
+        await self._recorder.requested(engine, lease, request.request_id)
         return await self._registry.get(model.id), lease if ttl > 0 else None
 
     async def unload(self, model_id: str, *, force: bool) -> ModelRecord:
@@ -184,7 +137,7 @@ class ModelManager:
         if engine.resident == model.artifact_digest:
             await engine.end("unloaded")
         else:
-            await self.left(engine, model.artifact_digest, "unloaded")
+            await self._recorder.left(engine, model.artifact_digest, "unloaded")
         return await self._registry.get(model_id)
 
     def knows_lease(self, lease_id: str) -> bool:
@@ -239,49 +192,6 @@ class ModelManager:
         self._draining = True
         await asyncio.gather(*(engine.close() for engine in self._engines.values()))
 
-    # -- ModelEvents: what engines tell ----------------------------------------------------------
-
-    async def loading(self, engine: Engine, digest: str, phase: str) -> None:
-        """See `ModelEvents`."""
-        async with self._recording:
-            await self._registry.update(engine.id, digest, State.RUNNING, phase, ready=False)
-
-    async def resident(self, engine: Engine, digest: str, load: LoadFacts) -> None:
-        """See `ModelEvents`."""
-        async with self._recording:
-            await self._registry.update(
-                engine.id,
-                digest,
-                State.SUCCEEDED,
-                "resident",
-                ready=True,
-                swapped=load.swapped,
-                load_seconds=load.seconds,
-            )
-
-    async def failed(self, engine: Engine, digest: str, error: AssayError) -> None:
-        """See `ModelEvents`."""
-        async with self._recording:
-            if engine.book.pending(digest):
-                await self._wait(engine, digest)
-            else:
-                await self._registry.update(
-                    engine.id, digest, State.FAILED, "failed", error=error, ready=False
-                )
-        self._wake_all()
-
-    async def left(self, engine: Engine, digest: str, why: str) -> None:
-        """See `ModelEvents`."""
-        async with self._recording:
-            if engine.book.pending(digest):
-                await self._wait(engine, digest)
-            else:
-                await self._registry.update(engine.id, digest, State.CANCELLED, why, ready=False)
-
-    async def _wait(self, engine: Engine, digest: str) -> None:
-        """Somebody waits for the artifact: for them its time is still to come."""
-        await self._registry.update(engine.id, digest, State.QUEUED, WAITING, ready=False)
-
     # -- Residency: how many engines run ---------------------------------------------------------
 
     @asynccontextmanager
@@ -312,7 +222,7 @@ class ModelManager:
                 description.engine_id,
                 description.spec,
                 runtime=self._runtime,
-                events=self,
+                events=self._recorder,
                 residency=self,
                 max_in_flight=self._settings.max_in_flight,
                 clock=self._clock,

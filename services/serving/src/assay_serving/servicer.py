@@ -14,7 +14,7 @@ from assay_core.resources import meta_of
 from assay_core.server import package_version
 from assay_serving import convert
 from assay_serving.domain import Failure
-from assay_serving.engine_host import not_resident
+from assay_serving.engine_ports import not_resident
 from assay_serving.generation import Batch, GenerateStream
 from assay_serving.leases import Lease
 from assay_serving.models import LoadRequest, ModelManager

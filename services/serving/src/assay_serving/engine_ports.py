@@ -1,0 +1,88 @@
+"""What an engine needs of those around it, and the errors that its state explains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from assay_core.errors import AssayError, FailedPrecondition, Internal, Unavailable
+from assay_serving.runtime import EngineUnreachableError
+
+if TYPE_CHECKING:
+    from assay_serving.engine_host import Engine
+
+RETRY_SECONDS = 5.0
+"""When to ask again for an engine that died or did not start."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadFacts:
+    """How the last load went."""
+
+    seconds: float = 0.0
+    swapped: bool = False
+
+
+class ModelEvents(Protocol):
+    """Who is told what happens to the models of an engine."""
+
+    async def loading(self, engine: Engine, digest: str, phase: str) -> None:
+        """The artifact is being made resident."""
+
+    async def resident(self, engine: Engine, digest: str, load: LoadFacts) -> None:
+        """A token came out of the artifact."""
+
+    async def failed(self, engine: Engine, digest: str, error: AssayError) -> None:
+        """The artifact could not be loaded, or its engine died."""
+
+    async def left(self, engine: Engine, digest: str, why: str) -> None:
+        """The artifact is not resident any more."""
+
+
+class Residency(Protocol):
+    """Who decides how many engines run at once."""
+
+    def room_for(self, engine: Engine) -> Any:
+        """An async context in which `engine` may start; others were ended to make room."""
+
+
+def not_resident() -> FailedPrecondition:
+    """The error of a call that needs a resident artifact."""
+    return FailedPrecondition(
+        "the model is not resident in an engine",
+        reason="NOT_RESIDENT",
+        field="model_id",
+        remedy="call LoadModel and watch the model until it is resident",
+    )
+
+
+def step_failed(engine_id: str, error: Exception) -> Internal:
+    """The error of a load that failed in a way nobody foresaw."""
+    return Internal(
+        f"loading into engine {engine_id} failed ({type(error).__name__})",
+        reason="LOAD_FAILED",
+        remedy="see the server's log for the place",
+        resource=f"engine/{engine_id}",
+    )
+
+
+def start_failed(engine_id: str, error: EngineUnreachableError) -> Unavailable:
+    """The error of an engine that did not start or did not take the artifact."""
+    return Unavailable(
+        f"engine {engine_id} could not be started ({error})",
+        reason="ENGINE_START_FAILED",
+        remedy="read the logs in Ray's folder (README, traps); check free memory",
+        retry_after=RETRY_SECONDS,
+        resource=f"engine/{engine_id}",
+    )
+
+
+def engine_dead(engine_id: str) -> Unavailable:
+    """The error of everything that was in flight when an engine died."""
+    return Unavailable(
+        f"engine {engine_id} ended unexpectedly",
+        reason="ENGINE_DEAD",
+        remedy="call LoadModel again; it starts a new engine",
+        retry_after=RETRY_SECONDS,
+        resource=f"engine/{engine_id}",
+    )
