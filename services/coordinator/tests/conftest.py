@@ -9,10 +9,10 @@ import signal
 import socket
 import subprocess
 import sys
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from assay_core.client import call, channel, stream
 from assay_core.errors import AssayError
@@ -130,23 +130,27 @@ class Coordinator:
 FINAL = (3, 4, 5)  # SUCCEEDED, FAILED, CANCELLED
 
 
-@asynccontextmanager
-async def coordinator_with(world: World):
-    coordinator = Coordinator(world)
-    try:
-        await coordinator.start()
-        yield coordinator
-    finally:
-        await coordinator.close()
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stack(tmp_path_factory):
+    """One coordinator and its peers for a module: starting a process costs seconds."""
+    async with World(tmp_path_factory.mktemp("world")) as world:
+        coordinator = Coordinator(world)
+        try:
+            await coordinator.start()
+            yield coordinator
+        finally:
+            await coordinator.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def coordinator(stack):
+    if stack.process.poll() is not None:  # a test that failed left it dead
+        await stack.start()
+    return stack
 
 
 @pytest.fixture
-async def world(tmp_path):
-    async with World(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-async def coordinator(world):
-    async with coordinator_with(world) as made:
-        yield made
+def world(stack):
+    """The peers, with every knob as it was."""
+    stack.world.reset()
+    return stack.world

@@ -61,7 +61,7 @@ class FakeCompression(compression_pb2_grpc.CompressionServiceServicer):
         self.variants: dict[str, compression_pb2.Variant] = {}
         self.by_request: dict[str, str] = {}
         self.artifacts: dict[str, compression_pb2.Artifact] = {}
-        self.made: list[str] = []
+        self.made: list[tuple[str, str]] = []
         self.seconds = 0.05
         self.failing: set[str] = set()
         self.tasks: dict[str, asyncio.Task] = {}
@@ -98,7 +98,7 @@ class FakeCompression(compression_pb2_grpc.CompressionServiceServicer):
                 variant.meta.error.remedy = "use 16"
                 variant.meta.state = S.STATE_FAILED
                 return
-            self.made.append(recipe.label())
+            self.made.append((variant.model.uri, recipe.label()))
             bits = getattr(recipe.method, "bits", 16)
             self.artifacts[content] = compression_pb2.Artifact(
                 uri=f"file:///artifacts/{content[7:]}",
@@ -154,13 +154,21 @@ class FakeServing(serving_pb2_grpc.ServingServiceServicer):
         self.loads: list[str] = []
         self.released: list[float] = []
         self.numbers = itertools.count()
+        self.requests: dict[str, serving_pb2.LoadModelResponse] = {}
         self.load_seconds = 0.05
         self.tasks: set[asyncio.Task] = set()
 
-    def valid(self, lease_id: str, artifact: str) -> bool:
+    def _alive(self, lease_id: str) -> bool:
         held = self.leases.get(lease_id)
-        alive = held is not None and held.expires > time.monotonic()
-        return alive and held.digest == artifact == self.resident
+        return held is not None and held.expires > time.monotonic()
+
+    def held(self) -> list[str]:
+        """Leases that keep the engine from others."""
+        return [lease_id for lease_id in self.leases if self._alive(lease_id)]
+
+    def valid(self, lease_id: str, artifact: str) -> bool:
+        alive = self._alive(lease_id)
+        return alive and self.leases[lease_id].digest == artifact == self.resident
 
     def forget(self) -> None:
         """What a restart of the serving service does to its leases."""
@@ -178,6 +186,9 @@ class FakeServing(serving_pb2_grpc.ServingServiceServicer):
         )  # fmt: skip
 
     async def LoadModel(self, request, context):
+        known = self.requests.get(request.request_id)
+        if known is not None and self._alive(known.lease.id):
+            return known
         number = next(self.numbers)
         model = serving_pb2.Model(artifact_digest=request.artifact_digest)
         model.meta.id, model.meta.state = f"model-{number}", S.STATE_QUEUED
@@ -185,14 +196,13 @@ class FakeServing(serving_pb2_grpc.ServingServiceServicer):
         lease = serving_pb2.Lease(
             id=f"lease-{number}", model_id=model.meta.id, artifact_digest=request.artifact_digest
         )
-        seconds = request.lease_ttl.ToNanoseconds() / 1e9
-        task = asyncio.create_task(self._load(model, lease, seconds))
-        self.tasks.add(task)
-        return serving_pb2.LoadModelResponse(model=model, lease=lease)
-
-    async def _load(self, model, lease, seconds) -> None:
-        end = time.monotonic() + seconds
+        end = time.monotonic() + request.lease_ttl.ToNanoseconds() / 1e9
         self.leases[lease.id] = Held(model.meta.id, model.artifact_digest, end)
+        self.tasks.add(asyncio.create_task(self._load(model, lease)))
+        self.requests[request.request_id] = serving_pb2.LoadModelResponse(model=model, lease=lease)
+        return self.requests[request.request_id]
+
+    async def _load(self, model, lease) -> None:
         number = int(model.meta.id[6:])
 
         def taken() -> bool:
@@ -415,6 +425,15 @@ class World:
 
         server = await self._exit.enter_async_context(running(settings, name, register))
         self.addresses[name] = server.address
+
+    def reset(self) -> None:
+        """Every knob as it was; what was made stays, as it would."""
+        self.compression.failing.clear()
+        self.compression.seconds = 0.05
+        self.serving.load_seconds = 0.05
+        for evaluator in self.evaluators.values():
+            evaluator.seconds_per_completion = 0.0005
+            evaluator.broken = ""
 
     def artifact(self, model: str, label: str, seed: int = 0) -> str:
         return digest(model, label, seed)

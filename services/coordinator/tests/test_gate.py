@@ -35,7 +35,7 @@ def test_every_dimension_must_be_non_inferior():
     )
     assert result.verdict is Verdict.PASS
     assert result.variants[0].reasons == ()
-    assert result.headline == "May ship demo/gptq-4bit-g128."
+    assert result.headline == "May ship gptq-4bit-g128."
 
 
 def test_one_dimension_that_falls_fails_and_is_named_first():
@@ -48,7 +48,9 @@ def test_one_dimension_that_falls_fails_and_is_named_first():
     assert result.verdict is Verdict.FAIL
     assert result.variants[0].reasons[0] == ("ethics -6.1 [-8.0, -4.2]: worse than the margin of 2")
     assert "privacy" in result.variants[0].reasons[1]
-    assert result.headline.startswith("Do not ship demo/gptq-4bit-g128 (ethics -6.1")
+    assert result.headline.startswith(
+        "Do not ship gptq-4bit-g128 (ethics -6.1 [-8.0, -4.2], and 1 more)"
+    )
 
 
 def test_an_undecided_dimension_is_inconclusive_not_a_pass():
@@ -133,8 +135,14 @@ def test_a_variant_that_was_never_evaluated_is_undecided_and_listed():
     assert result.verdict is Verdict.INCONCLUSIVE
     assert result.variants[1].reasons == ("not compressed",)
     assert "May ship" in result.headline
-    assert "Undecided demo/x (not compressed)" in result.headline
+    assert "Undecided: x (not compressed)" in result.headline
 
 
 def test_nothing_compared_is_undecided():
     assert judge(WITHOUT_UTILITY).verdict is Verdict.INCONCLUSIVE
+
+
+def test_the_headline_names_the_model_only_where_there_are_several():
+    other = comparison(variant_key="other/gptq-4bit-g128/seed0")
+    result = judge(WITHOUT_UTILITY, comparison(), other)
+    assert result.headline == "May ship demo/gptq-4bit-g128; other/gptq-4bit-g128."

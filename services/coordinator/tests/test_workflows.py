@@ -3,6 +3,7 @@
 import asyncio
 import collections
 import csv
+import itertools
 import json
 import re
 import time
@@ -25,7 +26,7 @@ from assay_core.pb import coordination_pb2 as pb
 S = common_pb2.State
 STUDY = """
 name: small
-models: [demo]
+models: [MODEL]
 recipes:
   - dense
   - gptq: {bits: [8, 3]}
@@ -34,18 +35,40 @@ pack: demo
 """
 
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+_numbers = itertools.count()
+_current = {"model": ""}
+
+
+@pytest.fixture(autouse=True)
+def model():
+    """A model of its own for each test, so that nothing of another test is found stored."""
+    _current["model"] = f"model{next(_numbers)}"
+    return _current["model"]
+
+
 def spec(text=STUDY, **changes):
-    document = load_study(text)
+    document = load_study(text.replace("MODEL", _current["model"]))
     return spec_message(document.model_copy(update=changes) if changes else document)
 
 
 def degrade(world, label="gptq-3bit-g128", accuracy=0.5):
     for evaluator in world.evaluators.values():
-        evaluator.accuracy[world.artifact("demo", label)] = accuracy
+        evaluator.accuracy[world.artifact(_current["model"], label)] = accuracy
 
 
 def generated(world):
-    return [row for e in world.evaluators.values() for row in (e.dimension, *e.generated)]
+    return [row for evaluator in world.evaluators.values() for row in evaluator.generated]
+
+
+def made(world):
+    return sorted(label for uri, label in world.compression.made if uri == _current["model"])
+
+
+def loads(world):
+    labels = ("dense", "gptq-8bit-g128", "gptq-3bit-g128")
+    mine = {world.artifact(_current["model"], label) for label in labels}
+    return [digest for digest in world.serving.loads if digest in mine]
 
 
 def generated_twice(world):
@@ -57,16 +80,16 @@ def generated_twice(world):
     }
 
 
-async def test_a_study_runs_to_comparisons_and_a_report(world, coordinator):
+async def test_a_study_runs_to_comparisons_and_a_report(world, coordinator, model):
     degrade(world)
     study = await coordinator.create(spec())
     study = await coordinator.finished(study.meta.id)
 
     assert study.meta.state == S.STATE_SUCCEEDED
     assert [v.key for v in study.variants] == [
-        "demo/dense/seed0",
-        "demo/gptq-8bit-g128/seed0",
-        "demo/gptq-3bit-g128/seed0",
+        f"{model}/dense/seed0",
+        f"{model}/gptq-8bit-g128/seed0",
+        f"{model}/gptq-3bit-g128/seed0",
     ]
     assert all(v.state == S.STATE_SUCCEEDED and v.artifact_digest for v in study.variants)
     assert study.meta.progress.completed == study.meta.progress.total == 3 * 2 * 120
@@ -99,8 +122,8 @@ async def test_a_study_runs_to_comparisons_and_a_report(world, coordinator):
     assert len([row for row in rows if not row["scenario"]]) == 3 * 2
 
     # One load per variant, and no lease is left behind.
-    assert len(world.serving.loads) == 3
-    assert not world.serving.leases
+    assert len(loads(world)) == 3
+    assert not world.serving.held()
 
 
 async def test_progress_is_streamed_by_variant_and_dimension(world, coordinator):
@@ -130,29 +153,27 @@ async def test_progress_is_streamed_by_variant_and_dimension(world, coordinator)
 async def test_a_second_study_needs_no_model_and_makes_nothing(world, coordinator):
     first = await coordinator.create(spec())
     await coordinator.finished(first.meta.id)
-    loads, made = len(world.serving.loads), len(world.compression.made)
-    count = len(generated(world))
+    before = (len(loads(world)), len(made(world)), len(generated(world)))
 
     second = await coordinator.create(spec())
     assert second.meta.id != first.meta.id
     study = await coordinator.finished(second.meta.id)
 
     assert study.meta.state == S.STATE_SUCCEEDED
-    assert (len(world.serving.loads), len(world.compression.made)) == (loads, made)
-    assert len(generated(world)) == count
+    assert (len(loads(world)), len(made(world)), len(generated(world))) == before
     assert all(e.completions_reused == 120 for v in study.variants for e in v.evaluations)
 
 
-async def test_the_same_request_id_is_the_same_study(coordinator):
-    first = await coordinator.create(spec(), "once")
-    again = await coordinator.create(spec(), "once")
+async def test_the_same_request_id_is_the_same_study(coordinator, model):
+    first = await coordinator.create(spec(), f"once-{model}")
+    again = await coordinator.create(spec(), f"once-{model}")
     assert again.meta.id == first.meta.id
     with pytest.raises(AlreadyExists) as refused:
-        await coordinator.create(spec(row_limit=5), "once")
+        await coordinator.create(spec(row_limit=5), f"once-{model}")
     assert refused.value.field == "request_id"
 
 
-async def test_a_failed_variant_does_not_sink_the_others(world, coordinator):
+async def test_a_failed_variant_does_not_sink_the_others(world, coordinator, model):
     world.compression.failing.add("gptq-8bit-g128")
     study = await coordinator.finished((await coordinator.create(spec())).meta.id)
 
@@ -166,16 +187,16 @@ async def test_a_failed_variant_does_not_sink_the_others(world, coordinator):
     request = pb.DownloadReportRequest(study_id=study.meta.id, format="json")
     parts = [part.chunk async for part in stream(coordinator.stub.DownloadReport, request)]
     (not_run,) = json.loads(b"".join(parts))["not_run"]
-    assert not_run["what"] == "demo/gptq-8bit-g128/seed0"
+    assert not_run["what"] == f"{model}/gptq-8bit-g128/seed0"
     assert "does not divide" in not_run["why"]
 
     # What failed can be run again once its cause is gone, and only that.
     world.compression.failing.clear()
-    made = list(world.compression.made)
+    assert made(world) == ["dense", "gptq-3bit-g128"]
     await coordinator.call("ResumeStudy", pb.ResumeStudyRequest(id=study.meta.id))
     study = await coordinator.finished(study.meta.id)
     assert all(variant.state == S.STATE_SUCCEEDED for variant in study.variants)
-    assert world.compression.made == [*made, "gptq-8bit-g128"]
+    assert made(world) == ["dense", "gptq-3bit-g128", "gptq-8bit-g128"]
 
 
 async def test_a_study_without_anything_to_compare_failed_and_says_why(world, coordinator):
@@ -228,8 +249,8 @@ async def test_a_killed_coordinator_goes_on_where_it_was(world, coordinator, mom
 
     assert study.meta.state == S.STATE_SUCCEEDED
     assert not generated_twice(world)
-    assert sorted(world.compression.made) == ["dense", "gptq-3bit-g128", "gptq-8bit-g128"]
-    assert not world.serving.leases
+    assert made(world) == ["dense", "gptq-3bit-g128", "gptq-8bit-g128"]
+    assert not world.serving.held()
     comparisons = await coordinator.call(
         "ListComparisons", pb.ListComparisonsRequest(study_id=study.meta.id)
     )
@@ -256,7 +277,7 @@ async def test_a_terminated_coordinator_gives_its_lease_back_and_goes_on_later(w
     study = await coordinator.create(spec())
     await coordinator.until(study.meta.id, evaluating)
     assert coordinator.terminate() == 0
-    assert not world.serving.leases
+    assert not world.serving.held()
     await coordinator.start()
     study = await coordinator.finished(study.meta.id)
     assert study.meta.state == S.STATE_SUCCEEDED
@@ -274,7 +295,7 @@ async def test_cancel_frees_the_engine_and_resume_runs_only_the_rest(world, coor
     study = await coordinator.finished(study.meta.id)
     assert study.meta.state == S.STATE_CANCELLED
     assert time.monotonic() - began < 5
-    assert not world.serving.leases
+    assert not world.serving.held()
     running = [
         e
         for evaluator in world.evaluators.values()
@@ -305,7 +326,7 @@ async def test_pause_keeps_what_is_done_and_resume_goes_on(world, coordinator):
     await coordinator.until(study.meta.id, evaluating)
     await coordinator.call("PauseStudy", pb.PauseStudyRequest(id=study.meta.id))
     study = await coordinator.until(study.meta.id, lambda s: s.meta.state == S.STATE_PAUSED)
-    assert not world.serving.leases
+    assert not world.serving.held()
     count = len(generated(world))
     await asyncio.sleep(0.5)
     assert len(generated(world)) == count
@@ -332,7 +353,7 @@ async def test_two_studies_that_want_one_engine_both_complete(world, coordinator
     for study in (first, second):
         done = await coordinator.finished(study.meta.id)
         assert done.meta.state == S.STATE_SUCCEEDED
-    assert not world.serving.leases
+    assert not world.serving.held()
 
 
 async def test_the_plan_counts_what_is_left_and_starts_nothing(world, coordinator):
@@ -340,21 +361,21 @@ async def test_the_plan_counts_what_is_left_and_starts_nothing(world, coordinato
     before = await coordinator.call("PlanStudy", request)
     assert before.completions == 3 * 2 * 120
     assert [v.artifact_exists for v in before.variants] == [False] * 3
-    assert not world.compression.variants
+    assert not made(world)
     await coordinator.finished((await coordinator.create(spec())).meta.id)
     after = await coordinator.call("PlanStudy", request)
     assert after.completions == 0
     assert all(v.artifact_exists for v in after.variants)
 
 
-async def test_the_gate_of_the_study_and_another_policy(world, coordinator):
+async def test_the_gate_of_the_study_and_another_policy(world, coordinator, model):
     degrade(world)
-    text = STUDY + "gate: {require_utility: false, default_margin: 2}\n"
+    text = STUDY.replace("small", model) + "gate: {require_utility: false, default_margin: 2}\n"
     study = await coordinator.finished((await coordinator.create(spec(text))).meta.id)
     assert study.gate_result.verdict == comparison_pb2.VERDICT_FAIL
-    assert study.gate_result.headline.startswith("Do not ship demo/gptq-3bit-g128")
+    assert study.gate_result.headline.startswith("Do not ship gptq-3bit-g128 (")
     verdicts = {v.variant_key: v.verdict for v in study.gate_result.variants}
-    assert verdicts["demo/gptq-8bit-g128/seed0"] == comparison_pb2.VERDICT_PASS
+    assert verdicts[f"{model}/gptq-8bit-g128/seed0"] == comparison_pb2.VERDICT_PASS
 
     lenient = comparison_pb2.GatePolicy(default_margin=90, require_utility=False)
     request = pb.EvaluateGateRequest(study_id=study.meta.id, policy=lenient)
@@ -368,10 +389,10 @@ async def test_the_gate_of_the_study_and_another_policy(world, coordinator):
     assert "utility was not evaluated" in answer.result.variants[0].reasons[0]
 
 
-async def test_studies_are_listed_filtered_and_deleted(world, coordinator):
-    done = await coordinator.finished((await coordinator.create(spec())).meta.id)
+async def test_studies_are_listed_filtered_and_deleted(world, coordinator, model):
+    done = await coordinator.finished((await coordinator.create(spec(name=model))).meta.id)
     request = pb.ListStudiesRequest()
-    request.options.filter = 'state = "SUCCEEDED" AND name = "small"'
+    request.options.filter = f'state = "SUCCEEDED" AND name = "{model}"'
     listed = await coordinator.call("ListStudies", request)
     assert [study.meta.id for study in listed.studies] == [done.meta.id]
     key = f"reports/{done.meta.id}/report.html"

@@ -162,26 +162,31 @@ def headline(results: Sequence[VariantGate]) -> str:
     """The answer in one sentence, worst news first."""
     if not results:
         return "Nothing was compared."
+    common = _common_model([result.variant_key for result in results])
     parts = []
     for verdict, words in (
         (Verdict.FAIL, "Do not ship"),
-        (Verdict.INCONCLUSIVE, "Undecided"),
+        (Verdict.INCONCLUSIVE, "Undecided:"),
         (Verdict.PASS, "May ship"),
     ):
         chosen = [result for result in results if result.verdict is verdict]
         if chosen:
-            parts.append(f"{words} " + "; ".join(_mention(result) for result in chosen))
+            named = "; ".join(_mention(result, common) for result in chosen)
+            parts.append(f"{words} {named}")
     return ". ".join(parts) + "."
 
 
-def _mention(result: VariantGate) -> str:
-    name = _short(result.variant_key)
+def _mention(result: VariantGate, common: str) -> str:
+    """Name and first reason: `gptq-3bit-g128 (ethics -6.1 [-8.0, -4.2], and 1 more)`."""
+    name = result.variant_key.removeprefix(common).removesuffix("/seed0")
     if result.verdict is Verdict.PASS or not result.reasons:
         return name
+    first = result.reasons[0].rsplit(": ", 1)[0]
     more = len(result.reasons) - 1
-    return f"{name} ({result.reasons[0]}" + (f", and {more} more)" if more else ")")
+    return f"{name} ({first}" + (f", and {more} more)" if more else ")")
 
 
-def _short(variant_key: str) -> str:
-    """`demo/gptq-4bit-g128/seed0` without the seed, which only matters when there are several."""
-    return variant_key.removesuffix("/seed0")
+def _common_model(keys: Sequence[str]) -> str:
+    """`demo/` if every key is of that model, because then it tells nothing."""
+    models = {key.split("/", 1)[0] for key in keys}
+    return f"{models.pop()}/" if len(models) == 1 else ""

@@ -166,7 +166,7 @@ def _x_ticks(variants: list[ReportVariant], placed: dict[str, float]) -> list[Ti
     pruned = [variant for variant in variants if variant.family == "pruned"]
     for variant in variants:
         if variant.family != "pruned":
-            label = f"{_bits(variant):.3g}"
+            label = f"{_bits(variant):.2g}"
             ticks.setdefault(label, Tick(placed[variant.key], label))
         elif len(pruned) <= 3:
             label = variant.label.removeprefix(f"{variant.method}-")
@@ -174,7 +174,7 @@ def _x_ticks(variants: list[ReportVariant], placed: dict[str, float]) -> list[Ti
     return _apart(list(ticks.values()))
 
 
-def _apart(ticks: list[Tick], least: float = 24.0) -> list[Tick]:
+def _apart(ticks: list[Tick], least: float = 16.0) -> list[Tick]:
     """Drop labels that would run into the one before."""
     kept: list[Tick] = []
     for tick in sorted(ticks, key=lambda tick: tick.at):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import uuid
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 
@@ -47,6 +46,7 @@ class LeaseKeeper:
         self._current: asyncio.Future[serving_pb2.Lease] = asyncio.Future()
         self._changed = asyncio.Event()
         self._held: serving_pb2.Lease | None = None
+        self._loading: asyncio.Task[serving_pb2.LoadModelResponse] | None = None
 
     async def lease(self) -> serving_pb2.Lease:
         """The lease to use now; waits while there is none.
@@ -94,6 +94,9 @@ class LeaseKeeper:
 
     async def release(self) -> None:
         """Give back every lease of this variant on record, also those from before a crash."""
+        if self._loading is not None and not self._loading.done():
+            await asyncio.wait({self._loading}, timeout=_RELEASE_SECONDS)
+            self._loading.cancel()
         context, study_id = self._work.context, self._work.run.study_id
         for job in await context.store.jobs(study_id):
             if job.kind == "lease" and job.owner == self._work.key:
@@ -123,9 +126,10 @@ class LeaseKeeper:
 
     async def _acquire_once(self) -> serving_pb2.Lease | None:
         """A lease on the resident model; None if it ended while the model was loading."""
-        response = await self._load()
+        # Shielded: a lease that was granted to a cancelled call must still be given back.
+        self._loading = asyncio.create_task(self._load())
+        response = await asyncio.shield(self._loading)
         lease = response.lease
-        await self._work.put_job(Job(kind="lease", id=lease.id, owner=self._work.key))
         resident = asyncio.create_task(self._until_resident(response.model))
         renewing = asyncio.create_task(self._renew_until_lost(lease, asyncio.Event()))
         try:
@@ -138,16 +142,22 @@ class LeaseKeeper:
             await _end(resident, renewing)
 
     async def _load(self) -> serving_pb2.LoadModelResponse:
+        """Ask for the model and write the lease down."""
         request = serving_pb2.LoadModelRequest(
             project=self._work.run.project,
-            request_id=uuid.uuid4().hex,  # each acquisition is a lease of its own
+            # The same after a crash, so that a lease nobody wrote down is found again; serving
+            # takes it for a new request once that lease has ended.
+            request_id=self._work.run.request_id("lease", self._work.key),
             artifact_uri=self._artifact.uri,
             artifact_digest=self._artifact.digest,
             lease_ttl=self._ttl,
             holder=self._work.run.study_id,
         )
         limit = self._settings.load_timeout_seconds
-        return await self._work.call(self._serving.LoadModel, request, "serving", timeout=limit)
+        response = await self._work.call(self._serving.LoadModel, request, "serving", timeout=limit)
+        job = Job(kind="lease", id=response.lease.id, owner=self._work.key)
+        await self._work.put_job(job)
+        return response
 
     async def _until_resident(self, model: serving_pb2.Model) -> None:
         request = serving_pb2.WatchModelRequest(id=model.meta.id)
