@@ -124,6 +124,8 @@ def _environment(threads: int) -> dict[str, str]:
         "OMP_NUM_THREADS": str(threads),
         "MKL_NUM_THREADS": str(threads),
         "OPENBLAS_NUM_THREADS": "1",
+        # Threads that wait by spinning stall each other where processes outnumber processors.
+        "OMP_WAIT_POLICY": "PASSIVE",
         # A job reads what its specification names and nothing from a hub.
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",
