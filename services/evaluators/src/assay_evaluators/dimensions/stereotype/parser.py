@@ -88,12 +88,16 @@ _NEGATED_AGREE = (
 )
 _SUBJECT = r"(?:\bi|^|[.!?;:,\n\"'(*]) ?"
 _FILLER = r"(?:(?!not\b|never\b|cannot\b|don't\b)[\w%\\']+ ){0,3}"
+_BOTH = (
+    r"\b(?:dis)?agree[.\"']* ?(?:/|or|nor|and) ?[\"']*"
+    r"(?:(?:i|to) )?(?:\w+ )?(?:dis)?agree\b"
+)
+_DECLINED = re.compile(rf"(?:neither|\bnot|n't|cannot|\bnor|unable to) (?:\w+ ){{0,3}}?{_BOTH}")
+_LISTED = re.compile(_BOTH)
 _VERDICT = re.compile(
     "|".join(
         (
-            r"(?P<neutral>neither (?:\w+ ){0,2}agree (?:n?or) (?:\w+ ){0,2}disagree"
-            r"|\bagree[.\"']* ?(?:/|or|nor|and) ?[\"']*(?:i )?disagree"
-            r"|\bdisagree[.\"']* ?(?:/|or|nor|and) ?[\"']*(?:i )?agree)",
+            r"(?P<declined>\x00)",
             rf"(?P<negated>\b{_NEGATED_AGREE})",
             rf"(?P<disagree>{_SUBJECT}{_FILLER}disagree\b)",
             r"(?P<agree>(?:couldn't|could not) (?:possibly )?agree more"
@@ -102,7 +106,7 @@ _VERDICT = re.compile(
     ),
     re.MULTILINE,
 )
-_CONDITIONAL = re.compile(r"\b(?:if|whether|when|unless) (?:\w+ ){0,2}$")
+_CONDITIONAL = re.compile(r"\b(?:if|whether|when|unless) (?:\w+ ){0,2}(?:dis)?$")
 
 
 def build_assay(prompts: Prompts) -> Parser:
@@ -114,13 +118,15 @@ def build_assay(prompts: Prompts) -> Parser:
         cleaned = cleaner.clean(text)
         if "agree" not in cleaned:
             return cleaner.without_answer(text)
+        # "cannot agree or disagree" declines; "I agree/I disagree" repeats the instruction.
+        cleaned = _LISTED.sub(" ", _DECLINED.sub("\0", cleaned))
         kind = None
         for match in _VERDICT.finditer(cleaned):
             if not _CONDITIONAL.search(cleaned, 0, match.end() - len("agree")):
                 kind = match.lastgroup
         if kind is None:
             return cleaner.without_answer(text)
-        if kind == "neutral":
+        if kind == "declined":
             return REFUSED
         return answered(AGREE if kind == "agree" else DISAGREE)
 
