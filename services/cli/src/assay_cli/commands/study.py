@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import signal
 import uuid
 from contextlib import AbstractAsyncContextManager
@@ -164,9 +165,36 @@ async def delete(
 
 async def _run(session: Session, spec: coordination_pb2.StudySpec, *, ours: bool) -> ExitCode:
     async with _coordinator(session) as stub:
-        study = await _create(session, stub, spec)
-        session.output.note(f"study {study.meta.id}: {spec.name}")
+        study = await _unfinished(session, stub, spec)
+        if study is None:
+            study = await _create(session, stub, spec)
+            session.output.note(f"study {study.meta.id}: {spec.name}")
+        else:
+            # A run that was interrupted goes on; a second study would only compete with it.
+            session.output.note(f"study {study.meta.id}: {spec.name}, goes on where it was")
         return await _follow(session, stub, study.meta.id, ours=ours)
+
+
+async def _unfinished(
+    session: Session, stub: Stub, spec: coordination_pb2.StudySpec
+) -> coordination_pb2.Study | None:
+    """The newest study that this command made of the same file and that still runs."""
+    prefix = _request_prefix(spec)
+    for state in ("RUNNING", "QUEUED"):
+        request = coordination_pb2.ListStudiesRequest(
+            project=session.settings.project,
+            options=common_pb2.ListOptions(page_size=100, filter=f'state = "{state}"'),
+        )
+        response = await call(stub.ListStudies, request)
+        for study in response.studies:
+            if study.meta.request_id.startswith(prefix):
+                return study
+    return None
+
+
+def _request_prefix(spec: coordination_pb2.StudySpec) -> str:
+    """What the request ids of all runs of one study file begin with."""
+    return f"cli-{hashlib.sha256(spec.SerializeToString(deterministic=True)).hexdigest()[:32]}-"
 
 
 async def _create(
@@ -175,7 +203,7 @@ async def _create(
     request = coordination_pb2.CreateStudyRequest(
         project=session.settings.project,
         # One id per command: retries of the call are one study, a second run is another.
-        request_id=f"cli-{uuid.uuid4().hex}",
+        request_id=_request_prefix(spec) + uuid.uuid4().hex,
         spec=spec,
     )
     response = await call(stub.CreateStudy, request, timeout=_CREATE_TIMEOUT_SECONDS)
