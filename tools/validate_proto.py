@@ -23,7 +23,11 @@ SCALARS = {
     F.TYPE_SFIXED32: "sfixed32", F.TYPE_SFIXED64: "sfixed64", F.TYPE_SINT32: "sint32",
     F.TYPE_SINT64: "sint64",
 }  # fmt: skip
-LABELS = {F.LABEL_OPTIONAL: "optional ", F.LABEL_REPEATED: "repeated ", F.LABEL_REQUIRED: "required "}
+LABELS = {
+    F.LABEL_OPTIONAL: "optional ",
+    F.LABEL_REPEATED: "repeated ",
+    F.LABEL_REQUIRED: "required ",
+}
 
 
 def installed_descriptor() -> descriptor_pb2.FileDescriptorProto:
@@ -66,7 +70,9 @@ def message_lines(message: descriptor_pb2.DescriptorProto, pad: str) -> list[str
         lines.append(f"{inner}}}")
     for field in message.field:
         if not field.HasField("oneof_index"):
-            lines.append(f"{inner}{LABELS[field.label]}{type_name(field)} {field.name} = {field.number};")
+            lines.append(
+                f"{inner}{LABELS[field.label]}{type_name(field)} {field.name} = {field.number};"
+            )
     lines += [inner + statement for statement in extension_ranges(message)]
     lines += [f"{inner}reserved {r.start} to {r.end - 1};" for r in message.reserved_range]
     lines += [f'{inner}reserved "{name}";' for name in message.reserved_name]
@@ -87,7 +93,7 @@ def enum_lines(enum: descriptor_pb2.EnumDescriptorProto, pad: str) -> list[str]:
 def render(file: descriptor_pb2.FileDescriptorProto) -> str:
     """The file as .proto text."""
     lines = [
-        "// Schema of protovalidate's rules (Copyright Buf Technologies, Inc., Apache License 2.0),",
+        "// Schema of the rules of protovalidate (Copyright Buf Technologies, Inc., Apache 2.0),",
         "// printed from the installed package by tools/validate_proto.py. Do not edit.",
         f'syntax = "{file.syntax or "proto2"}";',
         f"package {file.package};",
