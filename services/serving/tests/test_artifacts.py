@@ -136,8 +136,8 @@ def test_a_prefix_is_a_whole_folder(tmp_path):
     assert refusal.value.reason == "URI_NOT_ALLOWED"
 
 
-def test_an_engine_keeps_the_checkpoints_precision_and_the_models_context(tmp_path):
-    artifact = opened(make(tmp_path / "a"))
+def test_an_engine_on_a_cpu_computes_in_float32_within_the_models_context(tmp_path):
+    artifact = opened(make(tmp_path / "a", dtype="bfloat16"))
     spec = engine_spec(artifact, EngineOptions(), default_max_len=8192)
     assert (spec.dtype, spec.max_model_len) == ("float32", 512)
     identity = identity_of(spec)

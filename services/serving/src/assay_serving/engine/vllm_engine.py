@@ -52,6 +52,9 @@ class VllmEngine:
                 tensor_parallel_size=spec.tensor_parallel_size,
                 enforce_eager=spec.device == "cpu",
                 enable_prefix_caching=True,
+                # vLLM's default on a CPU is 128 tokens: shorter prompts would never be shared by
+                # the completions of one item.
+                block_size=32 if spec.device == "cpu" else None,
                 # A prompt cut into chunks draws a token per chunk and rewinds the request's random
                 # generator after each; CPU generators cannot, and the engine dies (vLLM 0.32,
                 # gpu_model_runner._bookkeeping_sync).
