@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -266,3 +271,32 @@ def test_delete_asks_first(assay: Any, coordinator: Any) -> None:
     assert assay("study", "delete", "study-1", stdin="n\n").code != 0
     assert coordinator.requests == []
     assert assay("study", "delete", "study-1", "--yes").code == 0
+
+
+def test_ctrl_c_says_what_goes_on_and_how_to_come_back(coordinator: Any, tmp_path: Path) -> None:
+    watching = threading.Event()
+    over = threading.Event()
+
+    def watch(context: grpc.ServicerContext) -> Iterator[coordination_pb2.WatchStudyResponse]:
+        yield coordination_pb2.WatchStudyResponse(study=study(state=common_pb2.STATE_RUNNING))
+        watching.set()
+        over.wait(60)
+
+    coordinator.answers["WatchStudy"] = watch
+    process = subprocess.Popen(
+        [sys.executable, "-m", "assay_cli.main", "study", "watch", "study-1"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert watching.wait(60)
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    finally:
+        over.set()
+        process.kill()
+    assert process.returncode == 130
+    assert "study study-1 goes on in the background" in err
+    assert "next: assay study watch study-1" in err
+    assert "Traceback" not in err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import signal
 import uuid
@@ -20,6 +21,7 @@ from assay_cli.connect import connected
 from assay_cli.failures import ExitCode
 from assay_cli.study_watch import follow
 from assay_core.client import call
+from assay_core.errors import AssayError
 from assay_core.pb import common_pb2, coordination_pb2, coordination_pb2_grpc
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ File = Annotated[Path, typer.Option("-f", "--file", help="Study file, YAML.")]
 Id = Annotated[str, typer.Argument(metavar="STUDY", help="Id of the study.")]
 _PLAN_TIMEOUT_SECONDS = 300.0
 _CREATE_TIMEOUT_SECONDS = 120.0
+_PAUSE_TIMEOUT_SECONDS = 15.0
 
 app = typer.Typer(help="Studies: models x recipes x dimensions.", no_args_is_help=True)
 
@@ -215,9 +218,16 @@ async def _follow(session: Session, stub: Stub, study: str, *, ours: bool) -> Ex
         return await follow(stub, study, session.settings.patience_seconds, session.output)
     except asyncio.CancelledError:
         if ours:
+            # Else it would go on by itself, unasked, when the services are up for another study.
+            with contextlib.suppress(AssayError):
+                await call(
+                    stub.PauseStudy,
+                    coordination_pb2.PauseStudyRequest(id=study),
+                    timeout=_PAUSE_TIMEOUT_SECONDS,
+                )
             raise Interrupted(
-                f"study {study} is interrupted with the services; everything done is kept",
-                f"next: assay up && assay study watch {study}",
+                f"study {study} stops with the services; everything done is kept",
+                f"next: assay up && assay study resume {study} && assay study watch {study}",
             ) from None
         raise Interrupted(
             f"study {study} goes on in the background",
