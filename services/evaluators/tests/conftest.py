@@ -14,6 +14,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from hypothesis import settings
 
 from assay_core.client import call, channel
 from assay_core.errors import AssayError
@@ -30,6 +31,9 @@ from assay_evaluators.packs.decodingtrust import import_decodingtrust
 from assay_evaluators.packs.loading import Pack
 
 configure_logging("tests", "error")
+# A loaded machine is no defect: examples have no deadline.
+settings.register_profile("assay", deadline=None)
+settings.load_profile("assay")
 
 ROOT = Path(__file__).resolve().parents[3]
 
