@@ -76,3 +76,6 @@ clean: ## Remove environments, caches and local data (.assay)
 	@[ ! -x .venv/bin/assay ] || .venv/bin/assay down || true
 	@rm -rf .venv .venvs .assay build .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# -- images, chart, cluster -----------------------------------------------------------------------
+-include charts/targets.mk

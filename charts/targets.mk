@@ -35,5 +35,7 @@ chart-test: .venv/.ready ## Lint, render and test the chart; needs helm, and pro
 	@.venv/bin/python -m pytest tests/chart
 
 .PHONY: e2e
-e2e: images images-load ## Install on a real cluster and run a study there (CLUSTER_EXEC, IMAGE_LOAD)
-	@$(CLUSTER_EXEC) env IMAGE_REGISTRY=$(IMAGE_REGISTRY) IMAGE_TAG=$(IMAGE_TAG) .venv/bin/python -m pytest tests/cluster -x -s
+e2e: images images-load ## Install on a real cluster and run the chart's test study (IMAGE_*, CLUSTER_EXEC)
+	@$(CLUSTER_EXEC) $(HELM) upgrade --install assay charts/assay --namespace assay --create-namespace --wait --timeout 15m \
+	  --values k8s/values/cpu-small.yaml --set image.registry=$(IMAGE_REGISTRY) --set-string image.tag=$(IMAGE_TAG)
+	@$(CLUSTER_EXEC) $(HELM) test assay --namespace assay --timeout 40m --logs
