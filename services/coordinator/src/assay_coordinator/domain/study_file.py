@@ -85,7 +85,7 @@ def _parse(text: str) -> dict[str, Any]:
     if len(text) > _LARGEST_FILE:
         raise InvalidArgument.of("file", "is larger than 1 MB", remedy="is it the right file?")
     try:
-        document = yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of SafeLoader
+        document = _Loader(text).get_single_data()
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""

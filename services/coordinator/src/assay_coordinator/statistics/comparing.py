@@ -133,9 +133,7 @@ def with_holm(comparisons: Sequence[Comparison]) -> list[Comparison]:
 
 
 def _frame(verdicts: Any) -> pl.DataFrame:
-    frame = pl.from_arrow(verdicts)
-    assert isinstance(frame, pl.DataFrame)  # noqa: S101 - a table is never a Series
-    return frame
+    return pl.DataFrame(verdicts)
 
 
 def _table(frame: pl.DataFrame, clusters: tuple[str, ...]) -> Table:

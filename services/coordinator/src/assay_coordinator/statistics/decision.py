@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from enum import StrEnum, auto
 
 from assay_coordinator.statistics.interval import Interval
 
@@ -12,9 +12,9 @@ DEFAULT_MARGIN_POINTS = 2.0
 class Verdict(StrEnum):
     """Answer of a non-inferiority test, and of a gate."""
 
-    PASS = "pass"  # noqa: S105 - a verdict, not a password
-    FAIL = "fail"
-    INCONCLUSIVE = "inconclusive"
+    PASS = auto()
+    FAIL = auto()
+    INCONCLUSIVE = auto()
 
 
 def non_inferiority(difference: Interval, margin: float = DEFAULT_MARGIN_POINTS) -> Verdict:

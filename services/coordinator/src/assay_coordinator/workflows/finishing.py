@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from assay_coordinator import statistics
 from assay_coordinator.domain.comparison import Comparison, GateResult
 from assay_coordinator.domain.policy import GatePolicy
 from assay_coordinator.domain.progress import EvaluationStatus, VariantStatus
@@ -17,7 +18,6 @@ from assay_coordinator.report.assemble import Facts, assemble, plain_headline
 from assay_coordinator.report.html import render_html
 from assay_coordinator.report.tabular import render_csv, render_json
 from assay_coordinator.store import ReportFile
-from assay_coordinator.workflows.comparing import corrected
 from assay_coordinator.workflows.context import Context, Run
 from assay_core.digest import sha256_bytes
 from assay_core.errors import AssayError, FailedPrecondition, from_document
@@ -43,7 +43,9 @@ async def finish_study(context: Context, run: Run) -> str:
     """
     variants = await context.store.variants(run.study_id)
     evaluations = await context.store.evaluations(run.study_id)
-    comparisons = await asyncio.to_thread(corrected, await context.store.comparisons(run.study_id))
+    comparisons = await asyncio.to_thread(
+        statistics.with_holm, await context.store.comparisons(run.study_id)
+    )
     await context.store.put_comparisons(run.study_id, comparisons)
     outcome = judge(run.spec.dimensions, variants, evaluations, comparisons)
     gate = (

@@ -20,7 +20,7 @@ _TERMINAL = {"SUCCEEDED", "FAILED", "CANCELLED"}
 _WAITING = "WAITING_FOR_MODEL"
 
 
-class ModelNeeded(Exception):  # noqa: N818 - a turn of events, not an error
+class ModelNeededError(Exception):
     """An evaluation that was planned as complete waits for a model."""
 
 
@@ -45,7 +45,7 @@ async def follow_evaluation(
         repeat: Counts evaluations of the same kind after one that failed for a passing reason.
 
     Raises:
-        ModelNeeded: Without a keeper, if the evaluation waits for a model.
+        ModelNeededError: Without a keeper, if the evaluation waits for a model.
         AssayError: If the evaluation failed or was cancelled.
     """
     follower = _Follower(work, spec, status, keeper, repeat)
@@ -139,7 +139,7 @@ class _Follower:
     async def _without_model(self) -> None:
         """The evaluator waits for a model: check ours, or say that one is needed after all."""
         if self._keeper is None:
-            raise ModelNeeded
+            raise ModelNeededError
         await self._keeper.verify()
 
     async def _write(self, evaluation: evaluation_pb2.Evaluation, at_once: bool = False) -> None:

@@ -154,7 +154,7 @@ class LeaseKeeper:
             holder=self._work.run.study_id,
         )
         limit = self._settings.load_timeout_seconds
-        response = await self._work.call(self._serving.LoadModel, request, "serving", timeout=limit)
+        response = await self._work.call(self._serving.LoadModel, request, "serving", seconds=limit)
         job = Job(kind="lease", id=response.lease.id, owner=self._work.key)
         await self._work.put_job(job)
         return response

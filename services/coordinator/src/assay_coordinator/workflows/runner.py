@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from dbos import DBOS, DBOSConfiguredInstance, SetWorkflowID
+from dbos import DBOS, DBOSConfiguredInstance, SetWorkflowID, StepOptions
 
 from assay_coordinator.domain.matrix import PlannedVariant, expand
 from assay_coordinator.domain.progress import VariantStatus
@@ -41,8 +41,10 @@ _MOVING = {"PENDING", "ENQUEUED", "DELAYED"}
 _SHOULD_MOVE = (
     "state = QUEUED OR state = RUNNING OR state = WAITING_FOR_MODEL OR state = CANCELLING"
 )
-# A cancel ends a long step where it stands, instead of at its end.
-_LONG = {"preemptible": True}
+# A cancel ends these steps where they stand, instead of at their end.
+_MAKE: StepOptions = {"name": "make", "preemptible": True}
+_EVALUATE: StepOptions = {"name": "evaluate", "preemptible": True}
+_COMPARE: StepOptions = {"name": "compare", "preemptible": True}
 _PREEMPTION_SECONDS = 1.5
 
 
@@ -60,7 +62,7 @@ def run_id(study_id: str, attempt: int) -> str:
 
 
 @DBOS.dbos_class()
-class StudyRunner(DBOSConfiguredInstance):  # type: ignore[misc]  # dbos is untyped to mypy here
+class StudyRunner(DBOSConfiguredInstance):
     """Runs and stops studies."""
 
     def __init__(self, context: Context) -> None:
@@ -131,7 +133,7 @@ class StudyRunner(DBOSConfiguredInstance):  # type: ignore[misc]  # dbos is unty
 
     # -- workflows ---------------------------------------------------------------------------------
 
-    @DBOS.workflow(name="study", max_recovery_attempts=None)  # type: ignore[untyped-decorator]
+    @DBOS.workflow(name="study", max_recovery_attempts=None)
     async def run_study(self, study_id: str, attempt: int) -> str:
         """Make, evaluate and compare every variant, then finish."""
         try:
@@ -150,18 +152,15 @@ class StudyRunner(DBOSConfiguredInstance):  # type: ignore[misc]  # dbos is unty
         # Step ids are drawn in the order of the matrix, so that a replay draws the same.
         reserved = [DBOS.reserve_step() for _ in keys]
         making = [
-            asyncio.create_task(
-                step.run_async({"name": "make", **_LONG}, self._make, study_id, attempt, key)
-            )
+            asyncio.create_task(step.run_async(_MAKE, self._make, study_id, attempt, key))
             for key, step in zip(keys, reserved, strict=True)
         ]
         try:
             for key, made in zip(keys, making, strict=True):
-                if await made:
-                    options: Any = {"name": "evaluate", **_LONG}
-                    if await DBOS.run_step_async(options, self._evaluate, study_id, attempt, key):
-                        options = {"name": "compare", **_LONG}
-                        await DBOS.run_step_async(options, self._compare, study_id, attempt, key)
+                if not await made:
+                    continue
+                if await DBOS.run_step_async(_EVALUATE, self._evaluate, study_id, attempt, key):
+                    await DBOS.run_step_async(_COMPARE, self._compare, study_id, attempt, key)
         finally:
             for task in making:
                 task.cancel()
@@ -169,7 +168,7 @@ class StudyRunner(DBOSConfiguredInstance):  # type: ignore[misc]  # dbos is unty
         state: str = await DBOS.run_step_async({"name": "finish"}, self._finish, study_id, attempt)
         return state
 
-    @DBOS.workflow(name="stop", max_recovery_attempts=None)  # type: ignore[untyped-decorator]
+    @DBOS.workflow(name="stop", max_recovery_attempts=None)
     async def stop_study(self, study_id: str, attempt: int, final: str) -> None:
         """End the running workflow and the work in the peers, then set the final state."""
         with self._tracked():
@@ -180,7 +179,8 @@ class StudyRunner(DBOSConfiguredInstance):  # type: ignore[misc]  # dbos is unty
     def _tracked(self) -> Iterator[None]:
         """The task of a workflow can be halted while it is in the block."""
         task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - workflows are coroutines
+        if task is None:
+            raise RuntimeError("a workflow runs as a task")
         self._running.add(task)
         try:
             yield
@@ -260,7 +260,8 @@ class StudyRunner(DBOSConfiguredInstance):  # type: ignore[misc]  # dbos is unty
         run = await load_run(self._context, study_id, attempt)
         planned = next(variant for variant in expand(run.spec) if variant.key == key)
         status = await self._context.store.variant(study_id, key)
-        assert status is not None  # noqa: S101 - written by `begin`
+        if status is None:
+            raise Internal(f"variant {key} was not written down", reason="VARIANT_NOT_BEGUN")
         return VariantWork(self._context, run, planned, status)
 
 

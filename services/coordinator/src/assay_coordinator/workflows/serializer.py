@@ -18,7 +18,7 @@ class ForeignError(Exception):
     """An exception read back from the workflow store, by type and text."""
 
 
-class JsonSerializer(Serializer):  # type: ignore[misc]  # dbos is untyped to mypy here
+class JsonSerializer(Serializer):
     """JSON values, and errors by their documents."""
 
     def name(self) -> str:
@@ -33,7 +33,7 @@ class JsonSerializer(Serializer):  # type: ignore[misc]  # dbos is untyped to my
         """
         return json.dumps(data, default=_encode, separators=(",", ":"))
 
-    def deserialize(cls, serialized_data: str) -> Any:  # noqa: N805 - the base class names it so
+    def deserialize(self, serialized_data: str) -> Any:
         """Read a value; a stored error comes back as an exception."""
         return json.loads(serialized_data, object_hook=_decode)
 
