@@ -91,6 +91,7 @@ def gate(verdict: Any) -> comparison_pb2.GateResult:
 @pytest.fixture
 def ran(coordinator: Any, tmp_path: Path) -> Any:
     coordinator.answers |= {
+        "ListStudies": coordination_pb2.ListStudiesResponse(),
         "CreateStudy": coordination_pb2.CreateStudyResponse(
             study=study(state=common_pb2.STATE_QUEUED)
         ),
@@ -122,7 +123,7 @@ def test_run_sends_the_file_with_its_recipes_and_one_request_id(
     assay: Any, ran: Any, file: Path
 ) -> None:
     assay("study", "run", "-f", file, "--project", "team-a")
-    request = ran.requests[0]
+    request = next(each for each in ran.requests if hasattr(each, "spec"))
     assert request.project == "team-a"
     assert request.request_id.startswith("cli-")
     assert [each.WhichOneof("method") for each in request.spec.recipes] == ["dense", "gptq"]
@@ -300,3 +301,18 @@ def test_ctrl_c_says_what_goes_on_and_how_to_come_back(coordinator: Any, tmp_pat
     assert "study study-1 goes on in the background" in err
     assert "next: assay study watch study-1" in err
     assert "Traceback" not in err
+
+
+def test_run_takes_up_the_paused_study_of_the_same_file(assay: Any, ran: Any, file: Path) -> None:
+    assay("study", "run", "-f", file)
+    created = next(each for each in ran.requests if hasattr(each, "spec"))
+    paused = study(state=common_pb2.STATE_PAUSED)
+    paused.meta.request_id = created.request_id
+    ran.answers["ListStudies"] = coordination_pb2.ListStudiesResponse(studies=[paused])
+    ran.answers["ResumeStudy"] = coordination_pb2.ResumeStudyResponse(study=paused)
+    ran.requests.clear()
+    result = assay("study", "run", "-f", file)
+    assert result.code == 0, result.err
+    assert "goes on where it was" in result.err
+    assert any(isinstance(each, coordination_pb2.ResumeStudyRequest) for each in ran.requests)
+    assert not any(hasattr(each, "spec") for each in ran.requests)

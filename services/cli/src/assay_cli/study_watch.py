@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from assay.coordination.v1.coordination_pb2_grpc import CoordinationServiceAsyncStub as Stub
 
 
+# A paused study goes on only when somebody says so: there is nothing to wait for.
+_ENDED = words.TERMINAL | {common_pb2.STATE_PAUSED}
+
+
 async def follow(stub: Stub, study_id: str, patience: float, output: Output) -> ExitCode:
     """Watches a study to its end, prints its summary, and says which exit code it deserves.
 
@@ -34,7 +38,7 @@ async def follow(stub: Stub, study_id: str, patience: float, output: Output) -> 
         try:
             async for response in watch(
                 lambda: stream(stub.WatchStudy, request),
-                lambda response: response.study.meta.state in words.TERMINAL,
+                lambda response: response.study.meta.state in _ENDED,
                 patience=patience,
                 output=output,
             ):

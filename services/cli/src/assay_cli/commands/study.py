@@ -175,15 +175,17 @@ async def _run(session: Session, spec: coordination_pb2.StudySpec, *, ours: bool
         else:
             # A run that was interrupted goes on; a second study would only compete with it.
             session.output.note(f"study {study.meta.id}: {spec.name}, goes on where it was")
+            if study.meta.state == common_pb2.STATE_PAUSED:
+                await call(stub.ResumeStudy, coordination_pb2.ResumeStudyRequest(id=study.meta.id))
         return await _follow(session, stub, study.meta.id, ours=ours)
 
 
 async def _unfinished(
     session: Session, stub: Stub, spec: coordination_pb2.StudySpec
 ) -> coordination_pb2.Study | None:
-    """The newest study that this command made of the same file and that still runs."""
+    """The newest study that this command made of the same file and that has not ended."""
     prefix = _request_prefix(spec)
-    for state in ("RUNNING", "QUEUED"):
+    for state in ("RUNNING", "QUEUED", "PAUSED"):
         request = coordination_pb2.ListStudiesRequest(
             project=session.settings.project,
             options=common_pb2.ListOptions(page_size=100, filter=f'state = "{state}"'),
