@@ -16,7 +16,7 @@ from assay_cli.supervisor.state import RunFolder, ServiceState
 
 ROOT = Path(__file__).parents[2]
 ASSAY = Path(sys.executable).parent / "assay"
-TIMEOUT_SECONDS = 540
+TIMEOUT_SECONDS = 840
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,6 @@ def _named(field: str, message: str) -> bool:
 _NEXT_BY_REASON = {
     "STUDY_NOT_FOUND": "assay study list",
     "VARIANT_NOT_FOUND": "assay variants list",
-    "MODEL_NOT_FOUND": "assay model list",
     "UNKNOWN_RECIPE": "assay recipes",
     "UNKNOWN_RECIPE_FIELD": "assay recipes",
 }
