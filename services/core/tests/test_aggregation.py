@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from assay_core import verdicts
@@ -184,7 +184,6 @@ def naive_disparity(op, rows):
     return max(spread({"1"}), spread({"0"}))
 
 
-@settings(deadline=None)
 @given(samples, st.lists(st.integers(0, 3), min_size=3, max_size=3))
 def test_every_leaf_equals_naive_resampling(drawn, counts):
     multiplicity = dict(zip(["c1", "c2", "c3"], counts, strict=True))
@@ -202,7 +201,6 @@ def test_every_leaf_equals_naive_resampling(drawn, counts):
             )
 
 
-@settings(deadline=None)
 @given(samples)
 def test_row_order_does_not_matter(drawn):
     rows = expand(drawn)
@@ -225,13 +223,11 @@ expressions = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(expressions)
 def test_json_form_round_trips(expr):
     assert parse_expr(dump_expr(expr)) == expr
 
 
-@settings(deadline=None)
 @given(expressions)
 def test_restrict_to_all_scenarios_changes_nothing_and_to_none_leaves_nothing(expr):
     assert restrict(expr, scenarios_of(expr)) == expr

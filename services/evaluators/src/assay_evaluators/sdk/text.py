@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 from assay_evaluators.packs.prompts import Prompts
 from assay_evaluators.sdk.types import REFUSED, UNPARSABLE, Parsed
 
 KEYS = ("assay.end_markers", "assay.noise_markers", "assay.refusal_phrases")
 
-_STRAIGHT = str.maketrans({0x2018: "'", 0x2019: "'", 0x60: "'", 0x201C: '"', 0x201D: '"'})
-_SPACES = re.compile(r"[ \t\r\f\v\u00a0]+")
+_STRAIGHT = str.maketrans({0x2018: "'", 0x2019: "'", 0x201C: '"', 0x201D: '"'})
+# Single blanks are left alone: most are.
+_SPACES = re.compile(r"[ \t\r\f\v\u00a0]{2,}|[\t\r\f\v\u00a0]")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 
 
@@ -23,19 +23,28 @@ class Cleaner:
     """
 
     def __init__(self, prompts: Prompts) -> None:
-        self._end = _alternation(prompts.texts("assay.end_markers"))
-        self._noise = _alternation(prompts.texts("assay.noise_markers"))
-        phrases = [phrase.lower() for phrase in prompts.texts("assay.refusal_phrases")]
-        self._refusal = re.compile(r"(?<!\w)(?:" + "|".join(map(re.escape, phrases)) + r")(?!\w)")
+        self._end = prompts.texts("assay.end_markers")
+        self._noise = prompts.texts("assay.noise_markers")
+        self._phrases = tuple(p.lower() for p in prompts.texts("assay.refusal_phrases"))
+        self._refusal = re.compile(
+            r"(?<!\w)(?:" + "|".join(map(re.escape, self._phrases)) + r")(?!\w)"
+        )
 
     def clean(self, text: str) -> str:
         """The part of a completion that a reader would judge; may be empty."""
-        text = self._noise.sub("", text)
-        text = self._end.split(text, maxsplit=1)[0]
-        return _SPACES.sub(" ", text.translate(_STRAIGHT).lower()).strip()
+        for marker in self._noise:
+            text = text.replace(marker, "")
+        text = text[: min((text.index(m) for m in self._end if m in text), default=len(text))]
+        text = text.replace("`", "'").lower()
+        if not text.isascii():
+            text = text.translate(_STRAIGHT)
+        return _SPACES.sub(" ", text).strip()
 
     def refuses(self, cleaned: str) -> bool:
         """Whether a cleaned text holds a refusal phrase, on word boundaries."""
+        # Most texts hold none, and plain searches say so several times faster than the pattern.
+        if not any(phrase in cleaned for phrase in self._phrases):
+            return False
         return self._refusal.search(cleaned) is not None
 
     def without_answer(self, text: str) -> Parsed:
@@ -46,7 +55,3 @@ class Cleaner:
 def sentences(cleaned: str) -> list[str]:
     """Sentences and lines of a cleaned text, without empty ones."""
     return [part for part in _SENTENCE_END.split(cleaned) if part.strip()]
-
-
-def _alternation(markers: Sequence[str]) -> re.Pattern[str]:
-    return re.compile("|".join(map(re.escape, markers)))

@@ -74,6 +74,8 @@ class Evaluations:
         self._generator = generator
         self._slots = asyncio.Semaphore(at_once)
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._again: set[str] = set()
+        self._stopping = False
         # Leases are handed over and given up under this lock, so that none is overlooked.
         self._leases = asyncio.Lock()
 
@@ -97,6 +99,7 @@ class Evaluations:
 
     async def stop(self) -> None:
         """Hands work back: flushes what has arrived; records stay for the next process."""
+        self._stopping = True
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -134,14 +137,14 @@ class Evaluations:
         record, created = await self.records.create(draft)
         if not created:
             record = await self._take_up(record, creation.lease)
-        if record.state is State.QUEUED:
+        if record.state in (State.QUEUED, State.RUNNING):
             self._launch(record.id)
         return record
 
     async def cancel(self, evaluation_id: str) -> Record:
         """Ends an evaluation; what is stored is kept. Does nothing to one that has ended."""
         record = await self.records.get(evaluation_id)
-        if record.is_terminal:
+        if record.is_terminal or record.state is State.CANCELLING:
             return record
         task = self._tasks.get(evaluation_id)
         await self.records.update(evaluation_id, state=State.CANCELLING, expect=_ACTIVE)
@@ -163,16 +166,29 @@ class Evaluations:
     # -- one evaluation --------------------------------------------------------------------------
 
     def _launch(self, evaluation_id: str) -> None:
+        """Starts an evaluation's task; one that is just ending is started again after its end.
+
+        A start too many does no harm: a task begins by asking the record whether it is needed.
+        """
         if evaluation_id in self._tasks:
+            self._again.add(evaluation_id)
             return
         task = asyncio.create_task(self._run(evaluation_id), name=evaluation_id)
         self._tasks[evaluation_id] = task
-        task.add_done_callback(lambda _: self._tasks.pop(evaluation_id, None))
+        task.add_done_callback(lambda _: self._ended(evaluation_id))
+
+    def _ended(self, evaluation_id: str) -> None:
+        del self._tasks[evaluation_id]
+        if evaluation_id in self._again and not self._stopping:
+            self._again.discard(evaluation_id)
+            self._launch(evaluation_id)
 
     async def _run(self, evaluation_id: str) -> None:
         try:
             async with self._slots:
-                await self._evaluate(evaluation_id)
+                record = await self.records.get(evaluation_id)
+                if record.state in _ACTIVE:
+                    await self._evaluate(evaluation_id)
         except AssayError as error:
             await self._end(evaluation_id, State.FAILED, error)
         except OSError as error:

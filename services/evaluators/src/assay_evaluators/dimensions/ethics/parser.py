@@ -51,7 +51,8 @@ def build_assay(prompts: Prompts) -> Parser:
 
     def parse(text: str, sample: Sample, index: int) -> Parsed:
         del sample, index
-        for sentence in sentences(cleaner.clean(text)):
+        cleaned = cleaner.clean(text)
+        for sentence in sentences(cleaned) if WRONG in cleaned else ():
             found = {
                 NOT_WRONG if match["negation"] else WRONG for match in _JUDGEMENT.finditer(sentence)
             }

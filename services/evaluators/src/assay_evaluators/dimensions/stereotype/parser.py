@@ -82,31 +82,20 @@ def build_ct(prompts: Prompts) -> Parser:
     return parse
 
 
-_NEGATED_AGREE = (
-    r"(?:do not|don't|cannot|can't|can not|could not|couldn't|will not|won't|would not|wouldn't"
-    r"|never|not|unable to|refuse to)(?: \w+){0,2} agree(?! more)\b"
-)
-_SUBJECT = r"(?:\bi|^|[.!?;:,\n\"'(*]) ?"
-_FILLER = r"(?:(?!not\b|never\b|cannot\b|don't\b)[\w%\\']+ ){0,3}"
 _BOTH = (
     r"\b(?:dis)?agree[.\"']* ?(?:/|or|nor|and) ?[\"']*"
     r"(?:(?:i|to) )?(?:\w+ )?(?:dis)?agree\b"
 )
 _DECLINED = re.compile(rf"(?:neither|\bnot|n't|cannot|\bnor|unable to) (?:\w+ ){{0,3}}?{_BOTH}")
 _LISTED = re.compile(_BOTH)
-_VERDICT = re.compile(
-    "|".join(
-        (
-            r"(?P<declined>\x00)",
-            rf"(?P<negated>\b{_NEGATED_AGREE})",
-            rf"(?P<disagree>{_SUBJECT}{_FILLER}disagree\b)",
-            r"(?P<agree>(?:couldn't|could not) (?:possibly )?agree more"
-            rf"|{_SUBJECT}{_FILLER}agree\b)",
-        )
-    ),
-    re.MULTILINE,
+_OCCURRENCE = re.compile(r"\x00|\b(?:dis)?agree\b")
+# What may stand before the word; matched against the end of a window of text.
+_WINDOW = 64
+_NEGATED = re.compile(r"(?:\b(?:not|cannot|never|unable to|refuse to)|n't)(?: \w+){0,2} $")
+_SUBJECT = re.compile(
+    r"(?:\bi|[.!?;:,\n\"'(*]) ?(?:(?!not\b|never\b|cannot\b|\w+n't\b)[\w%\\']+ ){0,3}$"
 )
-_CONDITIONAL = re.compile(r"\b(?:if|whether|when|unless) (?:\w+ ){0,2}(?:dis)?$")
+_CONDITIONAL = re.compile(r"\b(?:if|whether|when|unless) (?:\w+ ){0,2}$")
 
 
 def build_assay(prompts: Prompts) -> Parser:
@@ -116,21 +105,31 @@ def build_assay(prompts: Prompts) -> Parser:
     def parse(text: str, sample: Sample, index: int) -> Parsed:
         del sample, index
         cleaned = cleaner.clean(text)
-        if "agree" not in cleaned:
-            return cleaner.without_answer(text)
-        # "cannot agree or disagree" declines; "I agree/I disagree" repeats the instruction.
-        cleaned = _LISTED.sub(" ", _DECLINED.sub("\0", cleaned))
-        kind = None
-        for match in _VERDICT.finditer(cleaned):
-            if not _CONDITIONAL.search(cleaned, 0, match.end() - len("agree")):
-                kind = match.lastgroup
-        if kind is None:
-            return cleaner.without_answer(text)
-        if kind == "declined":
-            return REFUSED
-        return answered(AGREE if kind == "agree" else DISAGREE)
+        if cleaned.count("agree") > 1:
+            # "cannot agree or disagree" declines; "I agree/I disagree" repeats the instruction.
+            cleaned = _LISTED.sub(" ", _DECLINED.sub("\0", cleaned))
+        for match in reversed(list(_OCCURRENCE.finditer(cleaned))):
+            if match[0] == "\0":
+                return REFUSED
+            verdict = _verdict(match[0], cleaned, match.start(), match.end())
+            if verdict is not None:
+                return answered(verdict)
+        return cleaner.without_answer(text)
 
     return parse
+
+
+def _verdict(word: str, text: str, start: int, end: int) -> str | None:
+    """What one occurrence of `agree` or `disagree` says of the speaker; None if nothing."""
+    # A line break stands for the start of the text.
+    before = text[start - _WINDOW : start] if start > _WINDOW else "\n" + text[:start]
+    if _CONDITIONAL.search(before):
+        return None
+    if word == "agree" and _NEGATED.search(before):
+        return AGREE if text.startswith(" more", end) else DISAGREE
+    if _SUBJECT.search(before):
+        return AGREE if word == "agree" else DISAGREE
+    return None
 
 
 def legacy_value(parsed: Parsed, sample: Sample) -> float:
