@@ -115,7 +115,6 @@ def test_children_of_a_killed_service_do_not_outlive_it(folder: RunFolder) -> No
     up(folder, one="parent")
     eventually(lambda: "child" in folder.log("one").read_text())
     child = int(folder.log("one").read_text().split("child ")[1].split()[0])
-    time.sleep(1.5)  # The supervisor counts children once a second.
     os.kill(pid_of(folder, "one"), signal.SIGKILL)
     eventually(lambda: not runs(child))
 

@@ -18,10 +18,18 @@ from typing import Literal
 
 import psutil
 
-from assay_cli.supervisor.records import ProcessRecord, family_of, kill_all, record_of, stop
+from assay_cli.supervisor.records import (
+    ProcessRecord,
+    family_of,
+    group_of,
+    kill_all,
+    record_of,
+    stop,
+)
 from assay_cli.supervisor.state import Plan, RunFolder, ServiceSpec, ServiceState, StackState
 
 _TICK_SECONDS = 0.2
+_CENSUS_SECONDS = 5.0
 _LONGEST_BACKOFF_SECONDS = 30.0
 # A child that lived this long has earned a fresh backoff.
 _HEALTHY_LIFE_SECONDS = 60.0
@@ -78,14 +86,15 @@ class Supervisor:
             return True
         code = child.popen.poll()
         if code is None:
-            # Kept up to date, because a dead leader no longer tells who its children were.
+            # A dead leader no longer tells who its descendants were; those in its own group are
+            # found without this, so it need not be quite up to date, and a census costs.
             if now >= child.next_census and child.record is not None:
                 child.family = family_of(child.record)
-                child.next_census = now + 1.0
+                child.next_census = now + _CENSUS_SECONDS
             return False
         if now - child.started_at > _HEALTHY_LIFE_SECONDS:
             child.backoff = self._plan.backoff_seconds
-        kill_all(child.family)
+        kill_all(child.family | (group_of(child.record) if child.record else set()))
         self._announce(
             f"{child.spec.name}: {describe_exit(code)}, restart in {child.backoff:.0f} s"
         )

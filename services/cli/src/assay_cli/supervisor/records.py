@@ -91,20 +91,30 @@ def family_of(record: ProcessRecord) -> set[psutil.Process]:
     return _family(leader) if leader is not None else set()
 
 
+def group_of(record: ProcessRecord) -> set[psutil.Process]:
+    """What is left of the group of a process that has just ended.
+
+    A pid is not reused while it is still the id of a group, so these are the dead leader's own.
+    """
+    found = set()
+    for process in psutil.process_iter():
+        try:
+            member = process.pid != record.pid and os.getpgid(process.pid) == record.pid
+            if member and process.create_time() >= record.started - _START_TOLERANCE_SECONDS:
+                found.add(process)
+        except (psutil.NoSuchProcess, ProcessLookupError, PermissionError):
+            continue
+    return found
+
+
 def _family(leader: psutil.Process) -> set[psutil.Process]:
     try:
         found = set(leader.children(recursive=True))
         if os.getpgid(leader.pid) != leader.pid:
             return found
+        return found | group_of(ProcessRecord(pid=leader.pid, started=leader.create_time()))
     except (psutil.NoSuchProcess, ProcessLookupError):
         return set()
-    for process in psutil.process_iter():
-        try:
-            if process.pid != leader.pid and os.getpgid(process.pid) == leader.pid:
-                found.add(process)
-        except (ProcessLookupError, PermissionError):
-            continue
-    return found
 
 
 def _runs(process: psutil.Process) -> bool:
