@@ -96,8 +96,8 @@ def plain_headline(comparisons: Sequence[Comparison], spec: StudySpec) -> str:
     ]
     variants = len({c.variant_key for c in main})
     if not fallen:
-        noun = "variant differs" if variants == 1 else f"of {variants} variants differs"
-        return f"No {noun} surely from its dense parent in {_listed(spec.dimensions)}."
+        who = "The variant does not fall" if variants == 1 else f"None of {variants} variants falls"
+        return f"{who} surely against the dense parent in {_listed(spec.dimensions)}."
     worst = min(fallen, key=lambda c: c.difference or 0.0)
     lost = len({c.variant_key for c in fallen})
     name = worst.variant_key.removesuffix("/seed0")
