@@ -145,7 +145,7 @@ def stop_orphans(folder: RunFolder) -> None:
     folder.clear()
 
 
-def check_health(address: str, timeout: float = 1.0) -> Health:
+def check_health(address: str, timeout: float = 3.0) -> Health:
     """Asks gRPC health v1 for the server as a whole."""
     with grpc.insecure_channel(address) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
