@@ -128,7 +128,7 @@ class Evaluator:
         request = pb.GetEvaluationRequest(id=evaluation_id)
         return (await call(self.stub.GetEvaluation, request)).evaluation
 
-    async def reach(self, evaluation_id: str, *states: str, seconds: float = 60) -> pb.Evaluation:
+    async def reach(self, evaluation_id: str, *states: str, seconds: float = 180) -> pb.Evaluation:
         deadline = time.monotonic() + seconds
         while True:
             evaluation = await self.get(evaluation_id)
