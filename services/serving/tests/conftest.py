@@ -31,7 +31,7 @@ CORPUS = [
     "a careful assistant answers every question in one short sentence",
 ]
 CONTEXT = 512
-LOAD_SECONDS = 400.0
+LOAD_SECONDS = 500.0
 
 
 def make_tokenizer(chat_template: str | None = None) -> Any:
@@ -180,7 +180,8 @@ class Gateway:
     async def client(self) -> AsyncIterator[Client]:
         """A client on a channel of its own."""
         async with channel(f"127.0.0.1:{self.port}") as connection:
-            await connection.channel_ready()
+            async with asyncio.timeout(60):
+                await connection.channel_ready()
             yield Client(serving_pb2_grpc.ServingServiceStub(connection), self.port + 100)
 
 
