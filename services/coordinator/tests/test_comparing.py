@@ -109,11 +109,17 @@ def test_completions_are_averaged_within_a_sample():
     assert whole.lost is None
 
 
-def test_equal_shards_are_non_inferior_without_doubt():
-    shard = to_table(binary("zero", [1, 0] * 50) + binary("few", [1, 0] * 50))
-    whole = compare(NAMES, ACCURACY, shard, shard, FAST)[0]
-    assert (whole.difference, whole.interval_low, whole.interval_high) == (0, 0, 0)
-    assert (whole.verdict, whole.p_value) == (Verdict.PASS, 1.0)
+def test_equal_shards_are_non_inferior_if_there_are_enough_of_them():
+    def equal(rows):
+        shard = to_table(binary("zero", [1, 0] * rows) + binary("few", [1, 0] * rows))
+        return compare(NAMES, ACCURACY, shard, shard, FAST)[0]
+
+    many, few = equal(200), equal(20)
+    assert (many.difference, many.p_value, many.verdict) == (0, 1.0, Verdict.PASS)
+    # No difference among 40 clusters does not exclude a loss of 2 points.
+    assert few.verdict is Verdict.INCONCLUSIVE
+    assert few.interval_high == pytest.approx(100 * 3.8415 / 43.8415, abs=0.01)
+    assert few.minimum_detectable_effect == pytest.approx(few.interval_high)
 
 
 def test_samples_of_one_side_are_left_out_and_said():

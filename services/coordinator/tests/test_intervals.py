@@ -5,12 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
-from scipy.stats import binomtest
+from scipy.stats import binom, binomtest
 
 from assay_coordinator.statistics.decision import Verdict, non_inferiority
 from assay_coordinator.statistics.interval import Interval
 from assay_coordinator.statistics.intervals import (
     PairedCounts,
+    few_differences_margin,
     newcombe_paired,
     tango_paired,
     wilson,
@@ -85,6 +86,23 @@ def test_coverage_is_nominal_at_every_discordance(make, discordance):
         interval = make(PairedCounts(int(a), int(b), int(c), int(d)))
         covered += interval.low <= truth <= interval.high
     assert 0.935 <= covered / studies <= 0.995
+
+
+@pytest.mark.parametrize("margin", [0.01, 0.02, 0.05])
+@pytest.mark.parametrize("clusters", [30, 150, 1000])
+def test_few_differences_do_not_pass_a_loss_equal_to_the_margin(margin, clusters):
+    """P(pass) <= 5 % exactly, where resampling alone would pass every study without a loss."""
+    passed = sum(
+        binom.pmf(lost, clusters, margin)
+        for lost in range(10)
+        if lost / clusters + few_differences_margin(lost, clusters) < margin
+    )
+    assert passed <= 0.05
+
+
+def test_no_difference_at_all_has_the_end_of_tangos_interval():
+    tango = tango_paired(PairedCounts(70, 0, 0, 30))
+    assert few_differences_margin(0, 100) == pytest.approx(tango.high, abs=1e-6)
 
 
 def test_mcnemar_is_exact_below_25_discordant_pairs():

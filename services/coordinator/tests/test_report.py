@@ -1,7 +1,10 @@
 """The report: what stands where, that hostile text stays text, and that it needs nothing else."""
 
+import base64
 import csv
+import hashlib
 import json
+from html import unescape
 from html.parser import HTMLParser
 
 import pytest
@@ -223,6 +226,14 @@ def test_the_page_loads_nothing_and_its_policy_forbids_it():
         assert tag not in ("script", "link", "iframe", "img")
         assert "style" not in attributes, "an inline style would be blocked by the policy"
         assert not attributes.get("href", "#").startswith("http")
+
+
+def test_the_policy_allows_exactly_the_style_sheet_of_the_page():
+    html = render_html(assemble(facts())).decode()
+    style = html.split("<style>")[1].split("</style>")[0]
+    assert "--ink" in style
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert f"style-src 'sha256-{digest}'" in unescape(html)
 
 
 def test_the_page_can_be_used_without_a_mouse_and_without_colours():

@@ -99,7 +99,8 @@ async def test_a_study_runs_to_comparisons_and_a_report(world, coordinator, mode
     answer = await coordinator.call("ListComparisons", request)
     found = {c.variant_key.split("/")[1]: c for c in answer.comparisons}
     assert found["gptq-8bit-g128"].difference == 0
-    assert found["gptq-8bit-g128"].verdict == comparison_pb2.VERDICT_PASS
+    # 60 clusters without a difference do not exclude a loss of 2 points.
+    assert found["gptq-8bit-g128"].verdict == comparison_pb2.VERDICT_INCONCLUSIVE
     assert found["gptq-3bit-g128"].difference < -20
     assert found["gptq-3bit-g128"].interval_high < 0
     assert found["gptq-3bit-g128"].verdict == comparison_pb2.VERDICT_FAIL
@@ -370,7 +371,7 @@ async def test_the_plan_counts_what_is_left_and_starts_nothing(world, coordinato
 
 async def test_the_gate_of_the_study_and_another_policy(world, coordinator, model):
     degrade(world)
-    text = STUDY.replace("small", model) + "gate: {require_utility: false, default_margin: 2}\n"
+    text = STUDY.replace("small", model) + "gate: {require_utility: false, default_margin: 10}\n"
     study = await coordinator.finished((await coordinator.create(spec(text))).meta.id)
     assert study.gate_result.verdict == comparison_pb2.VERDICT_FAIL
     assert study.gate_result.headline.startswith("Do not ship gptq-3bit-g128 (")

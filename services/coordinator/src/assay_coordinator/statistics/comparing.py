@@ -15,10 +15,11 @@ from assay_coordinator.statistics.decision import non_inferiority
 from assay_coordinator.statistics.degenerate import degenerate_reason
 from assay_coordinator.statistics.formulas import direction_of, has_disparity, predictions
 from assay_coordinator.statistics.interval import Interval
-from assay_coordinator.statistics.intervals import newcombe_paired
+from assay_coordinator.statistics.intervals import few_differences_margin, newcombe_paired
 from assay_coordinator.statistics.pairing import (
     Pairs,
     binary_counts,
+    differing_clusters,
     pair,
     shares,
     strata_of_clusters,
@@ -45,6 +46,9 @@ BIASED_NEAR_ZERO = (
     "differences between groups are taken as absolute values and are biased upward near 0"
 )
 
+# Below this number of differing clusters the percentile interval is not trusted alone.
+FEW_DIFFERING_CLUSTERS = 10
+
 
 def compare(
     names: Names,
@@ -70,7 +74,8 @@ def compare(
     Returns:
         The comparison of the whole dimension first, then one per scenario.
     """
-    pairs = pair(_frame(variant), _frame(reference))
+    used = pl.col("scenario").is_in(scenarios_of(formula))
+    pairs = pair(_frame(variant).filter(used), _frame(reference).filter(used))
     present = [name for name in scenarios_of(formula) if name in pairs.scenarios]
     absent = [name for name in scenarios_of(formula) if name not in pairs.scenarios]
     said = [*notes, *missing, *(f"{name} has no common samples" for name in absent if not missing)]
@@ -182,7 +187,8 @@ def _one(begun: Comparison, formula: Expr, pairs: Pairs, options: Options) -> Co
         seed=options.seed,
     )
     binary = _binary(formula, pairs, difference)
-    interval = binary.interval if binary and binary.interval else drawn.interval
+    guarded, reach = _guarded(drawn, difference, pairs, options)
+    interval = binary.interval if binary and binary.interval else guarded
     if binary and binary.interval:
         p_value, test = binary.p_value, binary.test
     else:
@@ -198,7 +204,7 @@ def _one(begun: Comparison, formula: Expr, pairs: Pairs, options: Options) -> Co
             "lost": binary.lost if binary else None,
             "gained": binary.gained if binary else None,
             "verdict": non_inferiority(interval, options.margin),
-            **_power_fields(drawn),
+            **_power_fields(drawn, reach),
             "notes": (*base.notes, *added),
         }
     )
@@ -226,12 +232,30 @@ def _interval_fields(interval: Interval) -> dict[str, Any]:
     }
 
 
-def _power_fields(drawn: Bootstrap) -> dict[str, Any]:
+def _guarded(
+    drawn: Bootstrap, difference: float, pairs: Pairs, options: Options
+) -> tuple[Interval, float]:
+    """The resampled interval, widened where few clusters differ; and by how much at least."""
+    differing = differing_clusters(pairs)
+    if differing >= FEW_DIFFERING_CLUSTERS or pairs.n_clusters == 0:
+        return drawn.interval, 0.0
+    reach = 100.0 * few_differences_margin(differing, pairs.n_clusters, options.level)
+    resampled = drawn.interval if math.isfinite(drawn.interval.low) else None
+    low, high = difference - reach, difference + reach
+    if resampled is not None:
+        low, high = min(low, resampled.low), max(high, resampled.high)
+    method = f"paired cluster bootstrap, widened because {differing} clusters differ"
+    return Interval(max(-100.0, low), min(100.0, high), options.level, method), reach
+
+
+def _power_fields(drawn: Bootstrap, reach: float) -> dict[str, Any]:
     if not math.isfinite(drawn.standard_error):
         return {}
     return {
         "standard_error": drawn.standard_error,
-        "minimum_detectable_effect": power(drawn.standard_error).minimum_detectable_effect,
+        "minimum_detectable_effect": max(
+            power(drawn.standard_error).minimum_detectable_effect, reach
+        ),
     }
 
 

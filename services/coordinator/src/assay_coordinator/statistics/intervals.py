@@ -76,6 +76,18 @@ def newcombe_paired(counts: PairedCounts, level: float = LEVEL) -> Interval:
     )
 
 
+def few_differences_margin(differing: int, clusters: int, level: float = LEVEL) -> float:
+    """How far a difference may be off when few clusters differ at all; a fraction of the scale.
+
+    Resampling cannot show what was not drawn: with no differing cluster its interval has no width,
+    and with few it is too short. This is the distance of the Wilson upper limit of the share of
+    differing clusters from its estimate; for none among n it is z^2 / (n + z^2), which is also the
+    end of Tango's interval. It takes each differing cluster to move the score by its whole share.
+    """
+    z = float(norm.ppf(0.5 + level / 2))
+    return (z**2 / 2 + z * math.sqrt(differing + z**2 / 4)) / (clusters + z**2)
+
+
 def _phi(a: int, b: int, c: int, d: int) -> float:
     """Correlation of the pair, continuity-corrected when positive, as method 10 prescribes."""
     margins = (a + b) * (c + d) * (a + c) * (b + d)

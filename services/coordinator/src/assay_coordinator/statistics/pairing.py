@@ -14,6 +14,7 @@ from assay_core.errors import FailedPrecondition
 KEY = ["scenario", "sample_id"]
 VERDICTS = ("answered", "refused", "unparsable", "overlength")
 _SMALLEST_STRATUM = 5
+_EQUAL = 1e-9
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,22 @@ def binary_counts(pairs: Pairs) -> PairedCounts | None:
         only_reference=int(np.count_nonzero(~variant & reference)),
         neither=int(np.count_nonzero(~variant & ~reference)),
     )
+
+
+def differing_clusters(pairs: Pairs) -> int:
+    """Clusters in which the two sides differ in any value."""
+    sides = [
+        side.group_by([*KEY, "cluster_id"]).agg(
+            pl.col("value").mean().fill_null(-1.0), pl.col("value").null_count().alias("missing")
+        )
+        for side in (pairs.variant, pairs.reference)
+    ]
+    both = sides[0].join(sides[1], on=KEY, suffix="_reference")
+    changed = both.filter(
+        ((pl.col("value") - pl.col("value_reference")).abs() > _EQUAL)
+        | (pl.col("missing") != pl.col("missing_reference"))
+    )
+    return int(changed["cluster_id"].n_unique())
 
 
 def shares(side: pl.DataFrame) -> dict[str, float]:

@@ -221,6 +221,9 @@ class StudyRunner(DBOSConfiguredInstance):
         return await compare_variant(self._context, run, key)
 
     async def _finish(self, study_id: str, attempt: int) -> str:
+        record = await self._context.records.get(study_id)
+        if record.state not in ACTIVE:
+            return record.state.value  # finished before a crash, or a cancel came first
         run = await load_run(self._context, study_id, attempt)
         try:
             return await finish_study(self._context, run)
