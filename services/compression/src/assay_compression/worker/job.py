@@ -52,7 +52,7 @@ def _make(spec: JobSpec, report: Reporter, started: float) -> str:
     layers: list[LayerRecord] = []
     if backend.module:
         # Importing torch takes seconds, which the dense recipe need not pay.
-        from assay_compression.worker.compress import compress  # noqa: PLC0415
+        from assay_compression.worker.compress import compress  # noqa: PLC0415 (see above)
 
         layers = compress(spec, checkpoint, report)
     return publish(spec, checkpoint, files, layers, started)
