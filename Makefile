@@ -2,6 +2,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
+# Without byte code every start of a process compiles vLLM, torch and the rest anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 PY        := .venv/bin/python
 PY_SERVE  := .venvs/serving/bin/python
@@ -58,8 +60,7 @@ proto-check: .venv/.ready ## Lint the contracts, check stubs for drift and chang
 lint: setup proto-check ## ruff, mypy --strict, buf lint, stub drift, breaking changes
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
-	@.venv/bin/mypy $(addsuffix /src,$(addprefix services/,core evaluators coordinator cli)) --exclude 'src/(assay|buf)/' tools
-	@.venv/bin/mypy services/compression/src services/serving/src
+	@.venv/bin/mypy --exclude 'src/(assay|buf)/' $(addsuffix /src,$(wildcard services/*)) tools
 
 .PHONY: format
 format: .venv/.ready ## Format the Python code

@@ -39,8 +39,9 @@ def installed_descriptor() -> descriptor_pb2.FileDescriptorProto:
     for node in ast.parse(module.read_text()).body:
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "_DESC":
             call = node.value
-            if isinstance(call, ast.Call) and isinstance(call.args[0], ast.Constant):
-                return descriptor_pb2.FileDescriptorProto.FromString(call.args[0].value)
+            serialized = call.args[0] if isinstance(call, ast.Call) else None
+            if isinstance(serialized, ast.Constant) and isinstance(serialized.value, bytes):
+                return descriptor_pb2.FileDescriptorProto.FromString(serialized.value)
     raise SystemExit(f"{module}: no descriptor found; protovalidate changed its generated code")
 
 
