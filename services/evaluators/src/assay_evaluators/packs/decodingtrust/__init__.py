@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from assay_evaluators.packs.decodingtrust.ethics import import_ethics
@@ -14,7 +15,11 @@ from assay_evaluators.packs.writing import PackWriter
 
 __all__ = ["ImportReport", "ScenarioReport", "import_decodingtrust"]
 
-_IMPORTERS = (import_ethics, import_fairness, import_stereotype)
+_IMPORTERS = {
+    "ethics": import_ethics,
+    "fairness": import_fairness,
+    "stereotype": import_stereotype,
+}
 _FACTS = {
     "name": "decodingtrust",
     "version": "161ae83",
@@ -27,12 +32,15 @@ _FACTS = {
 }
 
 
-def import_decodingtrust(checkout: Path, out: Path) -> ImportReport:
-    """Imports stereotype, fairness and ethics.
+def import_decodingtrust(
+    checkout: Path, out: Path, dimensions: Collection[str] = tuple(_IMPORTERS)
+) -> ImportReport:
+    """Imports what a checkout has.
 
     Args:
         checkout: Root of a DecodingTrust checkout, or a folder with its `data/` and `prompts.json`.
         out: Directory of the pack to write; must not exist or be empty.
+        dimensions: Dimensions to import; those without an importer are left out.
 
     Raises:
         NotFound: If `checkout` is none, or has no prompts.
@@ -46,7 +54,10 @@ def import_decodingtrust(checkout: Path, out: Path) -> ImportReport:
     try:
         writer.add_prompts(document)
         scenarios = [
-            report for importer in _IMPORTERS for report in importer(source, prompts, writer)
+            report
+            for name, importer in _IMPORTERS.items()
+            if name in dimensions
+            for report in importer(source, prompts, writer)
         ]
         digest = writer.finish(**_FACTS)
     except BaseException:
