@@ -66,18 +66,31 @@ lint: setup proto-check ## ruff, mypy --strict, buf lint, stub drift, breaking c
 format: .venv/.ready ## Format the Python code
 	@.venv/bin/ruff check --fix . && .venv/bin/ruff format .
 
-# `test` is what has been seen green; `test-full` adds the suites that need a quiet machine.
 .PHONY: test
-test: setup ## Run the tests of every service: real processes, sockets, databases and compression jobs
-	@.venvs/compression/bin/python -m pytest services/compression --ignore=services/compression/tests/test_faults.py
-	@.venvs/serving/bin/python -m pytest services/serving -m "not engine"
+test: setup ## Run all tests: real processes, sockets, databases, compression jobs, a real vLLM engine, the whole line
+	@$(MAKE) --no-print-directory -j2 --output-sync=target test-compression test-serving test-base test-e2e
+
+.PHONY: test-base
+test-base: .venv/.ready ## Tests of core, evaluators, coordinator, command line and chart
 	@.venv/bin/python -m pytest services/core services/evaluators services/coordinator services/cli tests/chart
 
+.PHONY: test-compression
+test-compression: .venvs/compression/.ready ## Tests of the compression service
+	@.venvs/compression/bin/python -m pytest services/compression --ignore=services/compression/tests/test_faults.py
+
+.PHONY: test-serving
+test-serving: .venvs/serving/.ready ## Tests of the serving service
+	@.venvs/serving/bin/python -m pytest services/serving -m "not engine"
+
+.PHONY: test-e2e
+test-e2e: setup ## Tests of the whole line, every service a process of its own
+	@.venv/bin/python -m pytest tests/e2e
+
+# What `test` does not hold yet, because it has not been seen green.
 .PHONY: test-full
-test-full: test ## Also the real engine, kills of compression, and the whole line end to end
+test-full: setup ## Also the suites with a real engine and with kills of compression jobs
 	@.venvs/compression/bin/python -m pytest services/compression/tests/test_faults.py
 	@.venvs/serving/bin/python -m pytest services/serving -m engine
-	@.venv/bin/python -m pytest tests/e2e
 
 .PHONY: clean
 clean: ## Remove environments, caches and local data (.assay)
