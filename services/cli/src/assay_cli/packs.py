@@ -61,10 +61,10 @@ def _rows(pack: Pack) -> dict[str, int]:
         entry = pack.manifest.dimensions.get(name)
         if entry is None:
             continue
-        model = load_dimension(name).row_model
+        dimension = load_dimension(name)
         checked[name] = sum(
-            len(pack.rows(scenario.file, model))
-            for scenario in entry.scenarios.values()
+            len(pack.rows(scenario.file, dimension.row_model_of(scenario_name)))
+            for scenario_name, scenario in entry.scenarios.items()
             if scenario.file is not None
         )
     return checked

@@ -53,6 +53,30 @@ class Prompts:
             raise _wrong(key, "must be a list of texts")
         return tuple(value)
 
+    def messages(self, key: str, version: str = ASSAY_PARSER) -> tuple[tuple[str, str], ...]:
+        """A fixed conversation: pairs of role and content.
+
+        Raises:
+            InvalidArgument: If the pack has none under `key`.
+        """
+        value = self._value(key, version)
+        pairs = [_role_and_content(turn) for turn in value] if isinstance(value, list) else [None]
+        turns = tuple(pair for pair in pairs if pair is not None)
+        if len(turns) != len(pairs):
+            raise _wrong(key, "must be a list of objects with role and content")
+        return turns
+
+    def numbers(self, key: str, version: str = ASSAY_PARSER) -> dict[str, int]:
+        """Whole numbers by name, in the order of the pack.
+
+        Raises:
+            InvalidArgument: If the pack has none under `key`.
+        """
+        value = self._value(key, version)
+        if not isinstance(value, dict) or not all(type(item) is int for item in value.values()):
+            raise _wrong(key, "must be an object of whole numbers")
+        return dict(value)
+
     def table(self, key: str, version: str = ASSAY_PARSER) -> Prompts:
         """A group of texts under a key of one version, to be asked by its own keys.
 
@@ -69,12 +93,16 @@ class Prompts:
         return digest_of({key: self._value(key, version) for key in sorted(keys)})
 
     def _value(self, key: str, version: str) -> Any:
-        for document in (self._document, _own_lists()):
-            value = _find(document, key)
-            if isinstance(value, dict) and set(value) & set(PARSER_VERSIONS):
-                value = value.get(version)
-            if value is not None:
-                return value
+        # Ours takes the text of ct-2024-02 where only the originals have one: they differ there by
+        # a typing error in dt-2024-09 (the task line of OOD styles).
+        versions = (version, LEGACY_PARSERS[0]) if version == ASSAY_PARSER else (version,)
+        for each in versions:
+            for document in (self._document, _own_lists()):
+                value = _find(document, key)
+                if isinstance(value, dict) and set(value) & set(PARSER_VERSIONS):
+                    value = value.get(each)
+                if value is not None:
+                    return value
         raise _wrong(key, f"is missing for parser {version}")
 
 
@@ -92,6 +120,13 @@ def _find(document: Mapping[str, Any], key: str) -> Any:
             return None
         value = value.get(part)
     return value
+
+
+def _role_and_content(turn: Any) -> tuple[str, str] | None:
+    if not isinstance(turn, Mapping) or set(turn) != {"role", "content"}:
+        return None
+    role, content = turn["role"], turn["content"]
+    return (role, content) if isinstance(role, str) and isinstance(content, str) else None
 
 
 def _wrong(key: str, problem: str) -> InvalidArgument:

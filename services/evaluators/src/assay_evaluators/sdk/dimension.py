@@ -135,6 +135,11 @@ class Dimension(ABC):
     def stratum(self, row: Any) -> tuple[str, ...]:
         """Stratum of a row for bounded selections."""
 
+    def row_model_of(self, scenario: str) -> type[Row]:
+        """Model of a scenario's rows, for dimensions whose scenarios have rows of several kinds."""
+        del scenario
+        return self.row_model
+
     def extra_files(self, scenario: str) -> tuple[str, ...]:
         """Files of the pack that a scenario needs besides its rows."""
         del scenario

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,7 +16,7 @@ from assay_evaluators.packs.schema import ScenarioEntry
 from assay_evaluators.packs.selection import select_rows
 from assay_evaluators.sdk.dimension import Dimension, RowContext
 from assay_evaluators.sdk.spec import Spec, require_implemented
-from assay_evaluators.sdk.types import Message, Sample, Sampling
+from assay_evaluators.sdk.types import Sample, Sampling
 
 CHARACTERS_PER_TOKEN = 4
 TOKENS_PER_TURN = 4
@@ -69,7 +69,7 @@ class PlannedScenario:
     @cached_property
     def prompt_tokens(self) -> int:
         """Estimated prompt tokens of one completion of every sample."""
-        return sum(estimate_tokens(sample.messages) for sample in self.samples)
+        return sum(estimate_tokens(sample) for sample in self.samples)
 
 
 @dataclass(frozen=True)
@@ -117,10 +117,11 @@ def make_plan(dimension: Dimension, pack: Pack, spec: Spec) -> Plan:
     return Plan(dimension, spec, prompts, scenarios)
 
 
-def estimate_tokens(messages: Sequence[Message]) -> int:
-    """Estimated tokens of a conversation."""
-    characters = sum(len(message.content) for message in messages)
-    return math.ceil(characters / CHARACTERS_PER_TOKEN) + TOKENS_PER_TURN * len(messages)
+def estimate_tokens(sample: Sample) -> int:
+    """Estimated tokens of a sample's prompt."""
+    turns = [message.content for message in sample.messages]
+    characters = sum(map(len, turns)) + len(sample.text or "")
+    return math.ceil(characters / CHARACTERS_PER_TOKEN) + TOKENS_PER_TURN * len(turns)
 
 
 def _plan_scenario(
@@ -130,7 +131,7 @@ def _plan_scenario(
     sampling = dimension.sampling(name, spec.sampling_profile)
     if entry.file is None:
         return PlannedScenario(name, (), sampling, entry, None, limited=False)
-    rows = pack.rows(entry.file, dimension.row_model)
+    rows = pack.rows(entry.file, dimension.row_model_of(name))
     selected = select_rows(rows, spec.row_limit, dimension.stratum)
     context = RowContext(pack, prompts, name, spec.seed)
     return PlannedScenario(

@@ -25,10 +25,11 @@ class Sample:
         scenario: Scenario it belongs to.
         id: Unique in the scenario, the same for every subject.
         cluster_id: The source item.
-        messages: The conversation, for the model's own chat template.
+        messages: The conversation, for the model's own chat template; empty with `text`.
         group: Group for fairness differences or per-group means.
         topic: Topic for per-topic means.
         label: Gold label as text.
+        text: The prompt as raw text, without a chat template (MMLU, perplexity).
     """
 
     scenario: str
@@ -38,6 +39,7 @@ class Sample:
     group: str | None = None
     topic: str | None = None
     label: str | None = None
+    text: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

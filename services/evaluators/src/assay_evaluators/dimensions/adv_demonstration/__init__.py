@@ -1,0 +1,1 @@
+"""Scenarios of adv_demonstration; its parser and metric follow."""

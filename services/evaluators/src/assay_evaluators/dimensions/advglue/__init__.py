@@ -1,0 +1,1 @@
+"""Scenarios of advglue; its parser and metric follow."""

@@ -1,0 +1,1 @@
+"""Scenarios of ood; its parser and metric follow."""

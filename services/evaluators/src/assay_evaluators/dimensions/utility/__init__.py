@@ -1,0 +1,1 @@
+"""Scenarios of utility; its parser and metric follow."""
