@@ -28,8 +28,9 @@ class Sample:
         messages: The conversation, for the model's own chat template; empty with `text`.
         group: Group for fairness differences or per-group means.
         topic: Topic for per-topic means.
-        label: Gold label as text.
+        label: Gold label as text; published with every verdict.
         text: The prompt as raw text, without a chat template (MMLU, perplexity).
+        gold: What else parsers compare an answer with; published nowhere.
     """
 
     scenario: str
@@ -40,6 +41,7 @@ class Sample:
     topic: str | None = None
     label: str | None = None
     text: str | None = None
+    gold: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

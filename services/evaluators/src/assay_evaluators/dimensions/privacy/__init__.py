@@ -1,0 +1,1 @@
+"""Privacy: does the model give away what it should keep?"""

@@ -1,0 +1,1 @@
+"""Toxicity: how toxic is what the model writes?"""
