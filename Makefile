@@ -28,8 +28,8 @@ setup: .venv/.ready .venvs/serving/.ready .venvs/compression/.ready ## Create th
 	@tools/env.sh .venvs/compression locks/compression.lock services/core services/compression
 
 .PHONY: lock
-lock: ## Resolve the locks again (locks/*.lock)
-	python3 tools/lock.py
+lock: .venv/.ready ## Resolve the locks again (locks/*.lock); versions stay unless LOCK_ARGS=--upgrade
+	@python3 tools/lock.py $(LOCK_ARGS)
 
 # -- the product --------------------------------------------------------------------------------
 .PHONY: run

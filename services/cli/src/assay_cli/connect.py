@@ -73,7 +73,7 @@ async def connected(
         Unavailable: At once if it is a local address where nothing listens.
     """
     refuse_dead_local(address)
-    async with channel(address, settings.token) as open_channel:
+    async with channel(address, settings) as open_channel:
         yield stub(open_channel)
 
 

@@ -38,6 +38,13 @@ class CliSettings(BaseSettings):
     home: Path = Field(default=Path(".assay"), description="Folder of local data, logs, state.")
     project: str = Field(default="", description="Project of new resources; default `default`.")
     token: SecretStr | None = Field(default=None, description="Bearer token shown to servers.")
+    peer_ca_file: Path | None = Field(
+        default=None, description="PEM authority of the servers; with it calls use TLS."
+    )
+    peer_cert_file: Path | None = Field(
+        default=None, description="PEM certificate chain shown to servers that ask for one."
+    )
+    peer_key_file: Path | None = Field(default=None, description="PEM private key of it.")
     server: str = Field(default="", description="Coordinator's address HOST:PORT.")
     compression: str = Field(default="", description="Compression's address HOST:PORT.")
     serving: str = Field(default="", description="Serving's address HOST:PORT.")
@@ -70,6 +77,11 @@ class CliSettings(BaseSettings):
     patience_seconds: float = Field(
         default=120.0, ge=0, description="How long `watch` waits for a server that went away."
     )
+
+    @property
+    def peer_token(self) -> SecretStr | None:
+        """Bearer token shown to servers, under the name that services use."""
+        return self.token
 
     @field_validator("home", "root")
     @classmethod

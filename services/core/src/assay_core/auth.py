@@ -1,10 +1,11 @@
-"""Bearer tokens: who calls, with which scopes, in which projects.
+"""Who calls, with which scopes, in which projects: by bearer token or by client certificate.
 
 The tokens file is YAML:
 
     tokens:
       - name: ci
-        sha256: 9f86d0...        # hex SHA-256 of the token; or `token: <the token itself>`
+        sha256: 9f86d0...        # hex SHA-256 of the token; or `token: <the token itself>`,
+                                 # or `certificate: <name in the client certificate>` (mTLS)
         scopes: [run]            # read, run (implies read), admin (implies all)
         projects: [default]      # "*" means every project
 
@@ -15,7 +16,7 @@ lookup takes says nothing about the tokens in the file.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import IntEnum
@@ -106,6 +107,7 @@ class Principal:
             )
 
 
+_CERTIFICATE = "certificate:"
 LOCAL = Principal("local", Scope.ADMIN, frozenset({ANY_PROJECT}))
 
 _current: ContextVar[Principal] = ContextVar("assay_principal", default=LOCAL)
@@ -127,17 +129,25 @@ class _TokenEntry(BaseModel):
     name: str = Field(min_length=1, max_length=128)
     token: str | None = Field(default=None, min_length=16)
     sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    certificate: str | None = Field(default=None, min_length=1, max_length=253)
     scopes: tuple[str, ...] = Field(min_length=1)
     projects: tuple[str, ...] = Field(default=(DEFAULT_PROJECT,), min_length=1)
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
-        if (self.token is None) == (self.sha256 is None):
-            raise ValueError("needs exactly one of `token` and `sha256`")
+        if sum(each is not None for each in (self.token, self.sha256, self.certificate)) != 1:
+            raise ValueError("needs exactly one of `token`, `sha256` and `certificate`")
         known = {scope.name.lower() for scope in Scope}
         if unknown := set(self.scopes) - known:
             raise ValueError(f"has unknown scopes {sorted(unknown)}; known are {sorted(known)}")
         return self
+
+    @property
+    def key(self) -> str:
+        """What the principal is found by."""
+        if self.certificate is not None:
+            return _CERTIFICATE + self.certificate
+        return self.sha256 or _sha256(self.token or "")
 
 
 class _TokensFile(BaseModel):
@@ -150,7 +160,8 @@ class Authenticator:
     """Turns call metadata into a principal.
 
     Args:
-        principals: Principals by hex SHA-256 of their token; None turns authentication off.
+        principals: Principals by hex SHA-256 of their token, or by `certificate:NAME`; None turns
+            authentication off.
     """
 
     def __init__(self, principals: Mapping[str, Principal] | None) -> None:
@@ -161,14 +172,24 @@ class Authenticator:
         """Whether tokens are asked for."""
         return self._principals is not None
 
-    def authenticate(self, metadata: Mapping[str, str]) -> Principal:
-        """Identifies the caller from the `authorization` header.
+    def authenticate(
+        self, metadata: Mapping[str, str], certificate_names: Sequence[str] = ()
+    ) -> Principal:
+        """Identifies the caller from the `authorization` header, else from its certificate.
+
+        Args:
+            metadata: Metadata of the call.
+            certificate_names: Names in the caller's verified certificate.
 
         Raises:
-            Unauthenticated: If the header is missing, malformed or holds an unknown token.
+            Unauthenticated: If there is neither a known token nor a known certificate.
         """
         if self._principals is None:
             return LOCAL
+        if "authorization" not in metadata:
+            for name in certificate_names:
+                if (principal := self._principals.get(_CERTIFICATE + name)) is not None:
+                    return principal
         scheme, _, token = metadata.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise Unauthenticated(
@@ -221,9 +242,10 @@ def load_tokens(path: Path) -> dict[str, Principal]:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the document"
-        raise _unreadable(path, f"{where}: {first['msg']}") from None
+        problem = first["msg"].removeprefix("Value error, ")
+        raise _unreadable(path, f"{where}: {problem}") from None
     return {
-        entry.sha256 or _sha256(entry.token or ""): Principal(
+        entry.key: Principal(
             entry.name,
             max(Scope[scope.upper()] for scope in entry.scopes),
             frozenset(entry.projects),

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from assay_core.context import current_context, new_context
 from assay_core.errors import from_rpc_error
 from assay_core.limits import MAX_MESSAGE_BYTES
-from assay_core.settings import ServiceSettings
+from assay_core.tls import PeerFiles, channel_credentials
 
 DEFAULT_TIMEOUT_SECONDS = 30.0
 
@@ -67,19 +67,33 @@ _OPTIONS = (
 )
 
 
-def channel(
-    target: str, credentials: ServiceSettings | SecretStr | str | None = None
-) -> AssayChannel:
+class Peering(PeerFiles, Protocol):
+    """The settings of calls to other services."""
+
+    @property
+    def peer_token(self) -> SecretStr | None:
+        """Bearer token to present."""
+
+
+def channel(target: str, credentials: Peering | SecretStr | str | None = None) -> AssayChannel:
     """Opens a channel to `target` (`host:port`, or any gRPC name such as `dns:///name:port`).
 
     Args:
         target: Where the service listens.
-        credentials: The service's settings (their `peer_token` is presented), or a token, or
-            None for a server without authentication.
+        credentials: Settings of the caller with its token and TLS files, or a token alone, or None
+            for a server without either.
+
+    Raises:
+        FailedPrecondition: If a TLS file cannot be read; names the setting.
     """
-    token = credentials.peer_token if isinstance(credentials, ServiceSettings) else credentials
-    secret = token.get_secret_value() if isinstance(token, SecretStr) else token
-    return AssayChannel(grpc.aio.insecure_channel(target, options=_OPTIONS), secret)
+    tls = None
+    if credentials is not None and not isinstance(credentials, SecretStr | str):
+        tls = channel_credentials(credentials)
+        credentials = credentials.peer_token
+    secret = credentials.get_secret_value() if isinstance(credentials, SecretStr) else credentials
+    if tls is None:
+        return AssayChannel(grpc.aio.insecure_channel(target, options=_OPTIONS), secret)
+    return AssayChannel(grpc.aio.secure_channel(target, tls, options=_OPTIONS), secret)
 
 
 async def call(

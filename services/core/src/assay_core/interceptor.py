@@ -3,7 +3,7 @@
 1. request id and trace context, bound to logs
 2. metrics and one log line per call
 3. error mapping: AssayError to a rich status, anything else to INTERNAL with the request id
-4. bearer token, scope
+4. bearer token or client certificate, scope
 5. per message: decoding, field rules, access to the message's project
 
 It sees every arity through coroutine handlers that read raw bytes, so a message that does not
@@ -47,6 +47,7 @@ from assay_core.errors import (
 from assay_core.errors.status import DETAILS_KEY
 from assay_core.logs import exception_facts, get_logger
 from assay_core.methods import DrainGate, Method
+from assay_core.tls import certificate_names
 from assay_core.validation import validate
 
 _LOG = get_logger("assay.rpc")
@@ -149,7 +150,7 @@ class ShellInterceptor(_Base):
         try:
             with self._gate.watching(method):
                 try:
-                    yield self._admit(method, metadata)
+                    yield self._admit(method, metadata, context)
                 except grpc.aio.AbortError:
                     code = _status_code(context.code())
                     raise
@@ -168,12 +169,13 @@ class ShellInterceptor(_Base):
             name = f"{method.service}/{method.name}"
             log("rpc", method=name, code=code.name, seconds=round(seconds, 6), **reason)
 
-    def _admit(self, method: Method, metadata: dict[str, str]) -> Principal:
+    def _admit(self, method: Method, metadata: dict[str, str], context: Context) -> Principal:
         if method.is_watch and self._gate.closed:
             raise _draining()
         if method.is_health:
             return LOCAL
-        principal = self._authenticator.authenticate(metadata)
+        names = certificate_names(context.auth_context())
+        principal = self._authenticator.authenticate(metadata, names)
         if method.is_ours:
             principal.require_scope(scope_of(method.name))
         set_principal(principal)

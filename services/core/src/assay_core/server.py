@@ -27,6 +27,7 @@ from assay_core.limits import MAX_MESSAGE_BYTES
 from assay_core.logs import configure_logging, get_logger
 from assay_core.methods import DrainGate
 from assay_core.settings import ServiceSettings, join_address, split_address
+from assay_core.tls import server_credentials
 
 Register = Callable[[grpc.aio.Server], Sequence[str]]
 Hook = Callable[[], Awaitable[None]]
@@ -81,7 +82,9 @@ class Server:
             FailedPrecondition: If an address is taken; names the setting.
         """
         await self._set_health(_NOT_SERVING)
-        self.port = _bind(self._grpc, self._settings.listen, "listen")
+        self.port = _bind(
+            self._grpc, self._settings.listen, "listen", server_credentials(self._settings)
+        )
         if self._settings.health_listen is not None:
             self._probe = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
             health_pb2_grpc.add_HealthServicer_to_server(self._health, self._probe)
@@ -208,8 +211,15 @@ def _options(settings: ServiceSettings) -> list[tuple[str, int]]:
     return options
 
 
-def _bind(server: grpc.aio.Server, address: str, setting: str) -> int:
+def _bind(
+    server: grpc.aio.Server,
+    address: str,
+    setting: str,
+    credentials: grpc.ServerCredentials | None = None,
+) -> int:
     try:
+        if credentials is not None:
+            return server.add_secure_port(address, credentials)
         return server.add_insecure_port(address)
     except RuntimeError as error:
         raise FailedPrecondition(

@@ -20,7 +20,7 @@ import os
 from collections.abc import Sequence
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import (
@@ -42,6 +42,7 @@ from pydantic_settings import (
 )
 
 from assay_core.errors import FieldViolation, InvalidArgument
+from assay_core.tls import require_together
 
 COMMON_PREFIX = "ASSAY_"
 METRICS_PORT_OFFSET = 100
@@ -96,6 +97,20 @@ class ServiceSettings(BaseSettings):
     peer_token: SecretStr | None = Field(
         default=None, description="Bearer token this service presents to other services."
     )
+    tls_cert_file: Path | None = Field(
+        default=None, description="PEM certificate chain of the gRPC listener; without it no TLS."
+    )
+    tls_key_file: Path | None = Field(default=None, description="PEM private key of it.")
+    tls_client_ca_file: Path | None = Field(
+        default=None, description="PEM authority; clients must then show a certificate from it."
+    )
+    peer_ca_file: Path | None = Field(
+        default=None, description="PEM authority of other services; with it calls use TLS."
+    )
+    peer_cert_file: Path | None = Field(
+        default=None, description="PEM certificate chain this service shows to other services."
+    )
+    peer_key_file: Path | None = Field(default=None, description="PEM private key of it.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Lowest level that is logged."
     )
@@ -136,6 +151,14 @@ class ServiceSettings(BaseSettings):
     @classmethod
     def _is_absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
+
+    @model_validator(mode="after")
+    def _has_whole_key_pairs(self) -> Self:
+        require_together("tls", self.tls_cert_file, self.tls_key_file)
+        require_together("peer", self.peer_cert_file, self.peer_key_file)
+        if self.tls_client_ca_file is not None and self.tls_cert_file is None:
+            raise ValueError("tls_client_ca_file needs tls_cert_file and tls_key_file")
+        return self
 
     @model_validator(mode="before")
     @classmethod
