@@ -57,7 +57,7 @@ def unhash(lock: str, package: str) -> str:
 
 
 def compile_lock(environment: str, *, upgrade: bool, attempts: int = 5) -> None:
-    """Resolve one environment and write `locks/<environment>.lock`; versions stay where they can."""
+    """Resolve one environment into `locks/<environment>.lock`; versions stay where they can."""
     target = ROOT / "locks" / f"{environment}.lock"
     with tempfile.TemporaryDirectory() as scratch:
         source, overrides = Path(scratch, "in.txt"), Path(scratch, "overrides.txt")
