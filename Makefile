@@ -79,8 +79,8 @@ test-compression: .venvs/compression/.ready ## Tests of the compression service
 	@.venvs/compression/bin/python -m pytest services/compression --ignore=services/compression/tests/test_faults.py
 
 .PHONY: test-serving
-test-serving: .venvs/serving/.ready ## Tests of the serving service
-	@.venvs/serving/bin/python -m pytest services/serving -m "not engine"
+test-serving: .venvs/serving/.ready ## Tests of the serving service, with a real vLLM engine
+	@.venvs/serving/bin/python -m pytest services/serving
 
 .PHONY: test-e2e
 test-e2e: setup ## Tests of the whole line, every service a process of its own
@@ -88,9 +88,8 @@ test-e2e: setup ## Tests of the whole line, every service a process of its own
 
 # What `test` does not hold yet, because it has not been seen green.
 .PHONY: test-full
-test-full: setup ## Also the suites with a real engine and with kills of compression jobs
+test-full: setup ## Also the suite with kills of compression jobs
 	@.venvs/compression/bin/python -m pytest services/compression/tests/test_faults.py
-	@.venvs/serving/bin/python -m pytest services/serving -m engine
 
 .PHONY: clean
 clean: ## Remove environments, caches and local data (.assay)

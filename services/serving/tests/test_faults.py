@@ -49,10 +49,10 @@ async def test_a_killed_engine_is_unavailable_with_retry_and_the_next_load_start
     assert known.model.meta.error.reason == "ENGINE_DEAD"
     assert not known.model.ready
 
-    again = await client.load(variants["a"])
-    assert not again.model.swapped
-    after = await client.generate(again, [item("x")])
-    assert after["x", 0].text == before["x", 0].text
+    async with client.leased(variants["a"]) as again:
+        assert not again.model.swapped
+        after = await client.generate(again, [item("x")])
+        assert after["x", 0].text == before["x", 0].text
 
 
 async def test_an_unloaded_model_leaves_no_engine(gateway, client, variants):

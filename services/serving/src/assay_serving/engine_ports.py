@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from assay_core.errors import AssayError, FailedPrecondition, Internal, Unavailable
+from assay_serving.leases import LeaseBook
 from assay_serving.runtime import EngineUnreachableError
-
-if TYPE_CHECKING:
-    from assay_serving.engine_host import Engine
 
 RETRY_SECONDS = 5.0
 """When to ask again for an engine that died or did not start."""
@@ -23,26 +21,37 @@ class LoadFacts:
     swapped: bool = False
 
 
+class EngineView(Protocol):
+    """What others see of an engine when it tells them something."""
+
+    id: str
+    book: LeaseBook
+
+    @property
+    def resident(self) -> str | None:
+        """Digest of the artifact that answers now."""
+
+
 class ModelEvents(Protocol):
     """Who is told what happens to the models of an engine."""
 
-    async def loading(self, engine: Engine, digest: str, phase: str) -> None:
+    async def loading(self, engine: EngineView, digest: str, phase: str) -> None:
         """The artifact is being made resident."""
 
-    async def resident(self, engine: Engine, digest: str, load: LoadFacts) -> None:
+    async def resident(self, engine: EngineView, digest: str, load: LoadFacts) -> None:
         """A token came out of the artifact."""
 
-    async def failed(self, engine: Engine, digest: str, error: AssayError) -> None:
+    async def failed(self, engine: EngineView, digest: str, error: AssayError) -> None:
         """The artifact could not be loaded, or its engine died."""
 
-    async def left(self, engine: Engine, digest: str, why: str) -> None:
+    async def left(self, engine: EngineView, digest: str, why: str) -> None:
         """The artifact is not resident any more."""
 
 
 class Residency(Protocol):
     """Who decides how many engines run at once."""
 
-    def room_for(self, engine: Engine) -> Any:
+    def room_for(self, engine: EngineView) -> Any:
         """An async context in which `engine` may start; others were ended to make room."""
 
 

@@ -19,9 +19,10 @@ from assay_core.pb import serving_pb2, serving_pb2_grpc
 from assay_core.resources import ResourceStore
 from assay_core.server import serve
 from assay_core.settings import load_settings
+from assay_serving.late_runtime import LateRuntime
 from assay_serving.models import ModelManager
 from assay_serving.registry import FIELDS, ModelRegistry
-from assay_serving.runtime import LateRuntime, RaySettings
+from assay_serving.runtime import RaySettings
 from assay_serving.servicer import ServingServicer
 from assay_serving.settings import ServingSettings
 

@@ -19,6 +19,7 @@ from assay_serving import metrics
 from assay_serving.description import Description, describe
 from assay_serving.domain import EngineOptions
 from assay_serving.engine_host import Engine
+from assay_serving.engine_ports import EngineView
 from assay_serving.leases import Lease, LeaseState, lease_not_held
 from assay_serving.recorder import ModelRecorder
 from assay_serving.registry import Model, ModelRecord, ModelRegistry
@@ -195,7 +196,7 @@ class ModelManager:
     # -- Residency: how many engines run ---------------------------------------------------------
 
     @asynccontextmanager
-    async def room_for(self, engine: Engine) -> AsyncIterator[None]:
+    async def room_for(self, engine: EngineView) -> AsyncIterator[None]:
         """Wait for room; the idle engine that was used longest ago ends first.
 
         One engine starts at a time: two starts beside each other take longer than in turn.
@@ -210,7 +211,7 @@ class ModelManager:
                     await asyncio.sleep(0.5)
             yield
 
-    def _running(self, but: Engine | None = None) -> list[Engine]:
+    def _running(self, but: EngineView | None = None) -> list[Engine]:
         return [e for e in self._engines.values() if e.running and e is not but]
 
     # -- helpers ---------------------------------------------------------------------------------

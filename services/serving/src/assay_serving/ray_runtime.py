@@ -1,7 +1,7 @@
 """Ray and Ray Serve for the gateway: start small, deploy, swap, call, stop leaving nothing.
 
-This is the only module of the gateway that imports Ray; `runtime.LateRuntime` imports it with the
-first model. What blocks is called from a worker thread. Whatever Ray raises when a replica is gone
+This is the only module of the gateway that imports Ray; `late_runtime` imports it with the first
+model. What blocks is called from a worker thread. Whatever Ray raises when a replica is gone
 becomes `EngineUnreachableError` here, because its own exceptions carry tracebacks.
 """
 

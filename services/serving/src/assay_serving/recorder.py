@@ -6,8 +6,7 @@ import asyncio
 
 from assay_core.errors import AssayError
 from assay_core.resources import State
-from assay_serving.engine_host import Engine
-from assay_serving.engine_ports import LoadFacts
+from assay_serving.engine_ports import EngineView, LoadFacts
 from assay_serving.leases import Lease, LeaseState
 from assay_serving.registry import WAITING, ModelRegistry
 
@@ -20,18 +19,18 @@ class ModelRecorder:
         # What is written last must be what happened last.
         self._recording = asyncio.Lock()
 
-    async def requested(self, engine: Engine, lease: Lease, request_id: str) -> None:
+    async def requested(self, engine: EngineView, lease: Lease, request_id: str) -> None:
         """Somebody asked for an artifact; unless it is resident, it waits for its turn."""
         async with self._recording:
             if lease.state is LeaseState.PENDING and engine.resident != lease.digest:
                 await self._registry.wait_again(lease.model_id, request_id)
 
-    async def loading(self, engine: Engine, digest: str, phase: str) -> None:
+    async def loading(self, engine: EngineView, digest: str, phase: str) -> None:
         """See `ModelEvents`."""
         async with self._recording:
             await self._registry.update(engine.id, digest, State.RUNNING, phase, ready=False)
 
-    async def resident(self, engine: Engine, digest: str, load: LoadFacts) -> None:
+    async def resident(self, engine: EngineView, digest: str, load: LoadFacts) -> None:
         """See `ModelEvents`."""
         async with self._recording:
             await self._registry.update(
@@ -44,7 +43,7 @@ class ModelRecorder:
                 load_seconds=load.seconds,
             )
 
-    async def failed(self, engine: Engine, digest: str, error: AssayError) -> None:
+    async def failed(self, engine: EngineView, digest: str, error: AssayError) -> None:
         """See `ModelEvents`."""
         async with self._recording:
             if engine.book.pending(digest):
@@ -54,7 +53,7 @@ class ModelRecorder:
                     engine.id, digest, State.FAILED, "failed", error=error, ready=False
                 )
 
-    async def left(self, engine: Engine, digest: str, why: str) -> None:
+    async def left(self, engine: EngineView, digest: str, why: str) -> None:
         """See `ModelEvents`."""
         async with self._recording:
             if engine.book.pending(digest):
@@ -62,6 +61,6 @@ class ModelRecorder:
             else:
                 await self._registry.update(engine.id, digest, State.CANCELLED, why, ready=False)
 
-    async def _wait(self, engine: Engine, digest: str) -> None:
+    async def _wait(self, engine: EngineView, digest: str) -> None:
         """Somebody waits for the artifact: for them its time is still to come."""
         await self._registry.update(engine.id, digest, State.QUEUED, WAITING, ready=False)
