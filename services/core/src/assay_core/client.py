@@ -197,8 +197,7 @@ class AssayChannel(grpc.aio.Channel):
 
     def _with_headers(self, method: Any) -> Any:
         def start(request: Any = None, *, metadata: Any = None, **options: Any) -> Any:
-            context = current_context()
-            context = context.child() if context is not None else new_context()
+            context = current_context() or new_context()
             headers = (*self._auth, *context.headers(), *(metadata or ()))
             return method(request, metadata=headers, **options)
 

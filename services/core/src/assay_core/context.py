@@ -26,24 +26,22 @@ class CallContext:
         trace_id: 32 hex characters, shared by every call that one user action causes.
         span_id: 16 hex characters of this call.
         trace_flags: Two hex characters; `01` means sampled.
+        parent_span_id: Span of the caller; empty at the root of a trace.
     """
 
     request_id: str
     trace_id: str
     span_id: str
     trace_flags: str = "01"
+    parent_span_id: str = ""
 
     @property
     def traceparent(self) -> str:
         """The header that hands this context on."""
         return f"00-{self.trace_id}-{self.span_id}-{self.trace_flags}"
 
-    def child(self) -> CallContext:
-        """The context of a call made on behalf of this one."""
-        return replace(self, span_id=secrets.token_hex(8))
-
     def headers(self) -> tuple[tuple[str, str], ...]:
-        """Metadata of an outgoing call."""
+        """Metadata of a call made on behalf of this one, which becomes the parent."""
         return ((REQUEST_ID_KEY, self.request_id), (TRACEPARENT_KEY, self.traceparent))
 
 
@@ -65,7 +63,7 @@ def context_from(metadata: Mapping[str, str]) -> CallContext:
         context = replace(context, request_id=request_id)
     trace = _TRACEPARENT.fullmatch(metadata.get(TRACEPARENT_KEY, ""))
     if trace is not None and trace[1] != "0" * 32:
-        context = replace(context, trace_id=trace[1], trace_flags=trace[3])
+        context = replace(context, trace_id=trace[1], parent_span_id=trace[2], trace_flags=trace[3])
     return context
 
 

@@ -1,7 +1,7 @@
 """The one server interceptor: what happens around every RPC, in this order.
 
 1. request id and trace context, bound to logs
-2. metrics and one log line per call
+2. metrics, one log line and, if wanted, one span per call
 3. error mapping: AssayError to a rich status, anything else to INTERNAL with the request id
 4. bearer token or client certificate, scope
 5. per message: decoding, field rules, access to the message's project
@@ -48,6 +48,7 @@ from assay_core.errors.status import DETAILS_KEY
 from assay_core.logs import exception_facts, get_logger
 from assay_core.methods import DrainGate, Method
 from assay_core.tls import certificate_names
+from assay_core.tracing import SpanExporter
 from assay_core.validation import validate
 
 _LOG = get_logger("assay.rpc")
@@ -72,11 +73,15 @@ class ShellInterceptor(_Base):
     Args:
         authenticator: Identifies callers.
         gate: Ends watch streams on drain.
+        spans: Where spans go; None keeps them.
     """
 
-    def __init__(self, authenticator: Authenticator, gate: DrainGate) -> None:
+    def __init__(
+        self, authenticator: Authenticator, gate: DrainGate, spans: SpanExporter | None = None
+    ) -> None:
         self._authenticator = authenticator
         self._gate = gate
+        self._spans = spans
 
     async def intercept_service(
         self,
@@ -165,6 +170,8 @@ class ShellInterceptor(_Base):
             metrics.RPC_IN_FLIGHT.labels(*labels).dec()
             metrics.RPC_REQUESTS.labels(*labels, code.name).inc()
             metrics.RPC_DURATION.labels(*labels).observe(seconds)
+            if self._spans is not None and not method.is_health:
+                self._spans.record(call, method, code, seconds)
             log = _LOG.debug if method.is_health else _LOG.info
             name = f"{method.service}/{method.name}"
             log("rpc", method=name, code=code.name, seconds=round(seconds, 6), **reason)

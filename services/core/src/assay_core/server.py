@@ -28,6 +28,7 @@ from assay_core.logs import configure_logging, get_logger
 from assay_core.methods import DrainGate
 from assay_core.settings import ServiceSettings, join_address, split_address
 from assay_core.tls import server_credentials
+from assay_core.tracing import span_exporter_for
 
 Register = Callable[[grpc.aio.Server], Sequence[str]]
 Hook = Callable[[], Awaitable[None]]
@@ -55,7 +56,8 @@ class Server:
         self._name = service_name
         self._gate = DrainGate()
         self._health: Any = _aio_health.HealthServicer()
-        interceptor = ShellInterceptor(authenticator_for(settings), self._gate)
+        self._spans = span_exporter_for(settings, service_name, package_version())
+        interceptor = ShellInterceptor(authenticator_for(settings), self._gate, self._spans)
         self._grpc = grpc.aio.server(interceptors=[interceptor], options=_options(settings))
         self._services = tuple(register(self._grpc))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
@@ -128,6 +130,9 @@ class Server:
         if self._metrics is not None:
             await asyncio.to_thread(self._metrics.stop)
             self._metrics = None
+        if self._spans is not None:
+            await asyncio.to_thread(self._spans.close)
+            self._spans = None
 
     async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
         for name in ("", *self._services):

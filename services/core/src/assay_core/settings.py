@@ -117,6 +117,10 @@ class ServiceSettings(BaseSettings):
     log_format: Literal["json", "console"] = Field(
         default="json", description="One JSON object a line, or text for people."
     )
+    otlp_endpoint: str = Field(
+        default="",
+        description="OpenTelemetry collector, http://HOST:4317; empty sends no traces.",
+    )
     reflection: bool = Field(default=True, description="Serve gRPC reflection.")
     drain_seconds: float = Field(
         default=20.0, ge=0, le=3600, description="Grace for calls in flight after SIGTERM."
