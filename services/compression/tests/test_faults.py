@@ -97,8 +97,8 @@ async def test_cancelled_job_ends_its_worker_and_can_be_taken_up_again(
         async with service.stub() as stub:
             request = compression_pb2.CancelVariantRequest(id=created.meta.id)
             await call(stub.CancelVariant, request)
-            ended = await service.finish(created.meta.id)
-            assert ended.meta.state == common_pb2.STATE_CANCELLED
+            cancelled = await service.finish(created.meta.id)
+            assert cancelled.meta.state == common_pb2.STATE_CANCELLED
             assert ended(worker)
             repeated = (await call(stub.CancelVariant, request)).variant
             assert repeated.meta.state == common_pb2.STATE_CANCELLED

@@ -76,11 +76,15 @@ def write_checkpoint(
         (directory / "model.safetensors.index.json").write_text(json.dumps(index))
     config = CONFIG | {"dtype": str(dtype).removeprefix("torch.")}
     (directory / "config.json").write_text(json.dumps(config))
+    write_tokenizer(directory)
+    return directory
+
+
+def write_tokenizer(directory: Path) -> None:
     words = {f"w{i}": i for i in range(VOCAB - 1)} | {"[UNK]": VOCAB - 1}
     tokenizer = Tokenizer(WordLevel(words, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = Whitespace()
     tokenizer.save(str(directory / "tokenizer.json"))
-    return directory
 
 
 def write_calibration(path: Path, *, rows: int = 40, words: int = 50) -> Path:

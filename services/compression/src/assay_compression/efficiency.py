@@ -48,7 +48,7 @@ def dense_bits(checkpoint: Checkpoint) -> float:
 def count(checkpoint: Checkpoint, bits_per_weight: float) -> Efficiency:
     """Counts the costs of a variant whose compressed matrices take `bits_per_weight`."""
     compressed = {f"{module}.weight" for module in checkpoint.linears}
-    embedding = checkpoint.tensors[checkpoint.architecture.embedding]
+    embedding = checkpoint.embedding
     elements = sum(checkpoint.tensors[name].elements for name in compressed)
     rest = sum(
         entry.end - entry.start
@@ -56,7 +56,7 @@ def count(checkpoint: Checkpoint, bits_per_weight: float) -> Efficiency:
         if name not in compressed
     )
     packed = round(elements * bits_per_weight / 8) + rest
-    tied = checkpoint.config.get("tie_word_embeddings") is True
+    tied = checkpoint.is_tied
     row_bytes = (embedding.end - embedding.start) // max(1, embedding.shape[0])
     table_bytes = embedding.end - embedding.start
     used = checkpoint.parameters - (0 if tied else embedding.elements)

@@ -30,6 +30,7 @@ class Plan(BaseModel):
     Attributes:
         variant_key: Identity of what is made.
         checkpoint: Directory of the base checkpoint.
+        architecture: As in config.json; records from before there were others are of Llama.
         files: Its files as they are now.
         model_digest: Content digest of the checkpoint.
         parent_digest: Artifact digest of the dense variant; None for the dense variant itself.
@@ -42,6 +43,7 @@ class Plan(BaseModel):
 
     variant_key: str
     checkpoint: Path
+    architecture: str = "LlamaForCausalLM"
     files: dict[str, FileFacts]
     model_digest: str
     parent_digest: str | None
@@ -75,7 +77,7 @@ class Planner:
         )
         checkpoint = inspect(path)
         for module in checkpoint.linears:
-            check_shape(recipe, module, checkpoint.matrix(module).shape[1])
+            check_shape(recipe, module, checkpoint.shape(module)[1])
         text, calibration_spec = self._calibration(recipe, calibration, checkpoint)
         files = self._scanner.scan(checkpoint)
         digest = model_digest(files)
@@ -103,6 +105,7 @@ class Planner:
         return Plan(
             variant_key=variant_key(digest, recipe, content),
             checkpoint=path,
+            architecture=checkpoint.architecture.name,
             files=files,
             model_digest=digest,
             parent_digest=parent,
@@ -168,14 +171,11 @@ class Planner:
 
 def _check_memory(checkpoint: Checkpoint, calibration: CalibrationSpec) -> None:
     """Refuses a calibration whose hidden states and second moments do not fit into memory."""
-    hidden = checkpoint.matrix(checkpoint.linears[0]).shape[1]
+    hidden = checkpoint.embedding.shape[1]
     states = calibration.samples * calibration.sequence_length * hidden * _FLOAT_BYTES
-    groups = [names[0] for names in checkpoint.architecture.linears]
-    prefix = f"{checkpoint.architecture.layers}.0"
-    moments = sum(checkpoint.matrix(f"{prefix}.{n}").shape[1] ** 2 for n in groups) * _FLOAT_BYTES
-    layer = sum(
-        checkpoint.matrix(module).elements for module in checkpoint.architecture.linear_names(0)
-    )
+    inputs = [checkpoint.shape(group[0])[1] for group in checkpoint.groups(0)]
+    moments = sum(columns**2 for columns in inputs) * _FLOAT_BYTES
+    layer = sum(checkpoint.matrix(module).elements for module in checkpoint.linear_names(0))
     # Two forms of one layer, twice its second moments (the routine works on a copy).
     needed = _WORKER_BYTES + states + 2 * moments + 2 * layer * _FLOAT_BYTES
     available = psutil.virtual_memory().available

@@ -88,6 +88,7 @@ def job_of(record: Record, settings: CompressionSettings) -> JobSpec:
     return JobSpec(
         variant_key=plan.variant_key,
         checkpoint=plan.checkpoint,
+        architecture=plan.architecture,
         files=plan.files,
         model_digest=plan.model_digest,
         parent_digest=plan.parent_digest,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +31,10 @@ _OTHER_FILES = (CONFIG, "generation_config.json", TEMPLATE, "chat_template.json"
 _PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl"}
 _FIELD = "model.uri"
 FLOAT_TYPES = ("F32", "F16", "BF16")
+# Not parameters: masks and frequencies that old versions of transformers saved.
+_BUFFERS = ("attn.bias", "attn.masked_bias", "attention.bias", "attention.masked_bias", "inv_freq")
+_NUMBER = re.compile(r"\.\d+\.")
+_NAMED = 8
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,7 @@ class Checkpoint:
         path: Its directory.
         config: config.json.
         architecture: Names of its parts.
+        base: Prefix of the base model's tensors.
         layers: Number of transformer layers.
         files: Every file that belongs to it, sorted: weights, configuration, tokenizer.
         tensors: Where every tensor lies.
@@ -48,6 +54,7 @@ class Checkpoint:
     path: Path
     config: dict[str, Any]
     architecture: Architecture
+    base: str
     layers: int
     files: tuple[str, ...]
     tensors: dict[str, TensorEntry]
@@ -59,23 +66,53 @@ class Checkpoint:
 
     @cached_property
     def parameters(self) -> int:
-        """Elements of all tensors."""
-        return sum(entry.elements for entry in self.tensors.values())
+        """Elements of all parameters; masks that old checkpoints store are none."""
+        buffers = tuple(f".{name}" for name in _BUFFERS)
+        return sum(e.elements for n, e in self.tensors.items() if not n.endswith(buffers))
 
     @cached_property
     def linears(self) -> tuple[str, ...]:
         """Modules that are compressed, layer by layer."""
-        return tuple(name for i in range(self.layers) for name in self.architecture.linear_names(i))
+        return tuple(name for i in range(self.layers) for name in self.linear_names(i))
 
-    def matrix(self, module: str) -> TensorEntry:
-        """The weight of a module."""
-        return self.tensors[f"{module}.weight"]
+    @property
+    def embedding(self) -> TensorEntry:
+        """The token embedding."""
+        return self.tensors[self.base + self.architecture.embedding]
+
+    @property
+    def is_tied(self) -> bool:
+        """Whether the output head shares the token embedding."""
+        stored = self.architecture.head in self.tensors
+        return not stored or self.config.get("tie_word_embeddings") is True
 
     @property
     def context_length(self) -> int | None:
         """Longest sequence that the model was made for, where its config says so."""
-        length = self.config.get("max_position_embeddings")
+        length = self.config.get(self.architecture.context_key)
         return length if isinstance(length, int) else None
+
+    def layer_prefix(self, layer: int) -> str:
+        """What the names of a layer's tensors begin with: `model.layers.0.`."""
+        return f"{self.base}{self.architecture.layers}.{layer}."
+
+    def groups(self, layer: int) -> list[tuple[str, ...]]:
+        """Full module names of a layer's matrices, those with one input together."""
+        prefix = self.layer_prefix(layer)
+        return [tuple(prefix + name for name in group) for group in self.architecture.linears]
+
+    def linear_names(self, layer: int) -> list[str]:
+        """Full module names of a layer's matrices: `model.layers.0.self_attn.q_proj`."""
+        return [name for group in self.groups(layer) for name in group]
+
+    def matrix(self, module: str) -> TensorEntry:
+        """The weight of a module, as it is stored."""
+        return self.tensors[f"{module}.weight"]
+
+    def shape(self, module: str) -> tuple[int, int]:
+        """Outputs and inputs of a module, however its weight is stored."""
+        rows, columns = self.matrix(module).shape
+        return (columns, rows) if self.architecture.transposed else (rows, columns)
 
 
 def inspect(path: Path) -> Checkpoint:
@@ -86,17 +123,17 @@ def inspect(path: Path) -> Checkpoint:
         DataLoss: A file is damaged.
     """
     config = _read_json(path, CONFIG)
-    architecture = _architecture(config)
-    layers = config.get("num_hidden_layers")
-    if type(layers) is not int or layers < 1:
-        raise _refused("config.json has no num_hidden_layers", "restore config.json", "BAD_CONFIG")
+    name = _architecture_name(config)
     weight_files = _weight_files(path)
-    tensors: dict[str, TensorEntry] = {}
-    for name in weight_files:
-        for tensor, entry in read_header(path / name).items():
-            if tensor in tensors:
-                raise _damaged(name, f"repeats tensor {tensor}")
-            tensors[tensor] = entry
+    tensors = _tensors(path, weight_files)
+    if name not in ARCHITECTURES:
+        raise _unsupported(f"the architecture {name[:80]} cannot be compressed here", tensors)
+    architecture = ARCHITECTURES[name]
+    layers = config.get(architecture.depth_key)
+    if type(layers) is not int or layers < 1:
+        raise _refused(
+            f"config.json has no {architecture.depth_key}", "restore config.json", "BAD_CONFIG"
+        )
     present = (*TOKENIZER_FILES, *_OTHER_FILES)
     files = {*weight_files, *(name for name in present if (path / name).is_file())}
     if layers > len(tensors):
@@ -105,8 +142,11 @@ def inspect(path: Path) -> Checkpoint:
             "check that config.json belongs to the weights",
             "TENSOR_MISSING",
         )
-    checkpoint = Checkpoint(path, config, architecture, layers, tuple(sorted(files)), tensors)
+    found = [base for base in architecture.bases if base + architecture.embedding in tensors]
+    base = found[0] if found else architecture.bases[0]
+    checkpoint = Checkpoint(path, config, architecture, base, layers, tuple(sorted(files)), tensors)
     _check_tensors(checkpoint)
+    _check_strays(checkpoint)
     _check_shapes(checkpoint)
     return checkpoint
 
@@ -121,7 +161,7 @@ def chat_template(path: Path) -> str | None:
     return template if isinstance(template, str) else None
 
 
-def _architecture(config: dict[str, Any]) -> Architecture:
+def _architecture_name(config: dict[str, Any]) -> str:
     if "quantization_config" in config:
         raise _refused(
             "the checkpoint is compressed already (config.json has quantization_config)",
@@ -132,13 +172,33 @@ def _architecture(config: dict[str, Any]) -> Architecture:
     name = names[0] if isinstance(names, list) and names else None
     if not isinstance(name, str):
         raise _refused("config.json names no architecture", "restore `architectures`", "BAD_CONFIG")
-    if name not in ARCHITECTURES:
-        raise _refused(
-            f"the architecture {name[:80]} cannot be compressed here",
-            f"use one of {', '.join(ARCHITECTURES)}",
-            "UNSUPPORTED_ARCHITECTURE",
-        )
-    return ARCHITECTURES[name]
+    return name
+
+
+def _tensors(path: Path, weight_files: list[str]) -> dict[str, TensorEntry]:
+    tensors: dict[str, TensorEntry] = {}
+    for name in weight_files:
+        for tensor, entry in read_header(path / name).items():
+            if tensor in tensors:
+                raise _damaged(name, f"repeats tensor {tensor}")
+            tensors[tensor] = entry
+    return tensors
+
+
+def _unsupported(problem: str, tensors: dict[str, TensorEntry]) -> AssayError:
+    """Names the modules whose place in a layer this build does not know."""
+    modules = sorted({_NUMBER.sub(".*.", name) for name in tensors if _is_matrix(name, tensors)})
+    named = ", ".join(name.removesuffix(".weight") for name in modules[:_NAMED])
+    more = f" and {len(modules) - _NAMED} more" if len(modules) > _NAMED else ""
+    return _refused(
+        f"{problem}: it is not known what feeds its modules {named or '(no matrix)'}{more}",
+        f"use one of {', '.join(ARCHITECTURES)}",
+        "UNSUPPORTED_ARCHITECTURE",
+    )
+
+
+def _is_matrix(name: str, tensors: dict[str, TensorEntry]) -> bool:
+    return name.endswith(".weight") and len(tensors[name].shape) > 1
 
 
 def _weight_files(path: Path) -> list[str]:
@@ -169,7 +229,8 @@ def _weight_files(path: Path) -> list[str]:
 
 
 def _check_tensors(checkpoint: Checkpoint) -> None:
-    for name in (checkpoint.architecture.embedding, *(f"{m}.weight" for m in checkpoint.linears)):
+    matrices = [f"{module}.weight" for module in checkpoint.linears]
+    for name in (checkpoint.base + checkpoint.architecture.embedding, *matrices):
         entry = checkpoint.tensors.get(name)
         if entry is None:
             raise _refused(
@@ -185,6 +246,21 @@ def _check_tensors(checkpoint: Checkpoint) -> None:
             )
 
 
+def _check_strays(checkpoint: Checkpoint) -> None:
+    """Refuses matrices in layers that this family does not have, such as experts or adapters."""
+    known = {f"{module}.weight" for module in checkpoint.linears}
+    inside = f"{checkpoint.base}{checkpoint.architecture.layers}."
+    strays = {
+        name: entry
+        for name, entry in checkpoint.tensors.items()
+        if name.startswith(inside) and name not in known and _is_matrix(name, checkpoint.tensors)
+    }
+    if strays:
+        raise _unsupported(
+            f"the layers hold matrices that {checkpoint.architecture.name} does not have", strays
+        )
+
+
 def _check_shapes(checkpoint: Checkpoint) -> None:
     names = checkpoint.architecture
     try:
@@ -195,19 +271,16 @@ def _check_shapes(checkpoint: Checkpoint) -> None:
             "restore config.json",
             "BAD_CONFIG",
         ) from error
-    expected = {
-        f"{names.layers}.{i}.{linear}.weight": (sizes[rows], sizes[columns])
-        for i in range(checkpoint.layers)
-        for linear, (rows, columns) in names.shapes.items()
-    }
-    for name, shape in expected.items():
-        found = checkpoint.tensors[name].shape
-        if found != shape:
-            raise _refused(
-                f"tensor {name} is {list(found)} and config.json says {list(shape)}",
-                "check that config.json belongs to the weights",
-                "SHAPE_MISMATCH",
-            )
+    for layer in range(checkpoint.layers):
+        for linear, (rows, columns) in names.shapes.items():
+            module = checkpoint.layer_prefix(layer) + linear
+            found, expected = checkpoint.shape(module), (sizes[rows], sizes[columns])
+            if found != expected:
+                raise _refused(
+                    f"module {module} is {list(found)} and config.json says {list(expected)}",
+                    "check that config.json belongs to the weights",
+                    "SHAPE_MISMATCH",
+                )
 
 
 def _read_json(path: Path, name: str) -> dict[str, Any]:

@@ -35,6 +35,7 @@ class JobSpec(BaseModel):
         schema_version: Version of this document.
         variant_key: Identity of what is made: model, recipe, calibration.
         checkpoint: Directory of the base checkpoint.
+        architecture: As in config.json.
         files: Its files as they were when the job was accepted.
         model_digest: Content digest of the checkpoint.
         parent_digest: Artifact digest of the dense variant; None if this is the dense variant.
@@ -52,6 +53,7 @@ class JobSpec(BaseModel):
     schema_version: Literal[1] = 1
     variant_key: str
     checkpoint: Path
+    architecture: str
     files: dict[str, FileFacts]
     model_digest: str
     parent_digest: str | None

@@ -6,8 +6,10 @@ those of transformers, in float32 on the CPU so that second moments are exact en
 
 from __future__ import annotations
 
+import copy
 import importlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -24,83 +26,132 @@ _BATCH_TOKENS = 4096
 class Activations:
     """Hidden states of the calibration sequences before one layer.
 
+    The embeddings, positions and masks of a family are whatever its model in transformers computes:
+    the model runs once with stand-ins for its layers, which note what each layer is called with.
+
     Args:
         checkpoint: The parent.
-        sequences: Token ids `[samples, length]`, all of one length, so that no mask is needed.
+        sequences: Token ids `[samples, length]`, all of one length, so that none is padded.
         device: Where layers run.
     """
 
     def __init__(self, checkpoint: Checkpoint, sequences: Tensor, device: torch.device) -> None:
-        module = importlib.import_module(checkpoint.architecture.module)
-        names = checkpoint.architecture
         self._checkpoint = checkpoint
         self._device = device
-        self._config = _read_config(getattr(module, names.config_class), checkpoint)
-        self._layer_class = getattr(module, names.layer_class)
-        rotary = getattr(module, names.rotary_class)(self._config).to(device)
-        embedding = self._read(names.embedding)
-        if int(sequences.max()) >= embedding.shape[0]:
+        if int(sequences.max()) >= checkpoint.embedding.shape[0]:
             raise _refused(
-                f"the tokenizer has ids beyond the {embedding.shape[0]} rows of the embedding",
+                f"the tokenizer has ids beyond the {checkpoint.embedding.shape[0]} rows of the "
+                "embedding",
                 "check that the tokenizer belongs to the checkpoint",
             )
-        batch = max(1, _BATCH_TOKENS // sequences.shape[1])
-        self._hidden = [
-            torch.nn.functional.embedding(ids.to(device), embedding)
-            for ids in sequences.split(batch)
-        ]
-        positions = torch.arange(sequences.shape[1], device=device).unsqueeze(0)
-        self._rotary = rotary(self._hidden[0], position_ids=positions)
+        names = checkpoint.architecture
+        module = importlib.import_module(names.module)
+        config = _read_config(getattr(module, names.config_class), checkpoint)
+        with torch.device("meta"):
+            model = getattr(module, names.model_class)(config).eval()
+        self._layers: torch.nn.ModuleList = getattr(model, names.layers)
+        stand_ins = [_StandIn() for _ in range(checkpoint.layers)]
+        setattr(model, names.layers, torch.nn.ModuleList(s.module() for s in stand_ins))
+        self._load_outside_layers(model, config)
+        self._hidden: list[Tensor] = []
+        # All sequences are of one length, so a call depends on the size of the batch alone.
+        self._calls: dict[int, list[_Call]] = {}
+        for ids in sequences.split(max(1, _BATCH_TOKENS // sequences.shape[1])):
+            model(ids.to(device), use_cache=False)
+            self._hidden.append(stand_ins[0].hidden)
+            self._calls[len(ids)] = [stand_in.call for stand_in in stand_ins]
 
     def observe(self, layer: int) -> dict[str, InputStatistics]:
         """Statistics of the inputs of every matrix of a layer, with the parent's weights."""
         block = self._load(layer, {})
-        prefix = f"{self._checkpoint.architecture.layers}.{layer}."
+        prefix = self._checkpoint.layer_prefix(layer)
         seen: dict[str, InputStatistics] = {}
-        for group in self._checkpoint.architecture.linears:
-            linear = block.get_submodule(group[0])
-            statistics = InputStatistics(linear.in_features, self._device)
+        for group in self._checkpoint.groups(layer):
+            statistics = InputStatistics(self._checkpoint.shape(group[0])[1], self._device)
+            linear = block.get_submodule(group[0].removeprefix(prefix))
             linear.register_forward_pre_hook(lambda _, args, into=statistics: into.add(args[0]))
-            seen |= {prefix + name: statistics for name in group}
+            seen |= dict.fromkeys(group, statistics)
         for hidden in self._hidden:
-            self._run(block, hidden)
+            self._run(block, layer, hidden)
         return seen
 
     def advance(self, layer: int, weights: Mapping[str, Tensor]) -> None:
         """Moves the hidden states through a layer that has new `weights` by module name."""
         block = self._load(layer, weights)
         for i, hidden in enumerate(self._hidden):
-            self._hidden[i] = self._run(block, hidden)
+            self._hidden[i] = self._run(block, layer, hidden)
 
-    def _run(self, block: Any, hidden: Tensor) -> Tensor:
-        output: Tensor = block(hidden, position_embeddings=self._rotary)
-        return output
+    def _run(self, block: torch.nn.Module, layer: int, hidden: Tensor) -> Tensor:
+        call = self._calls[len(hidden)][layer]
+        output = block(hidden, *call.args, **call.kwargs)
+        states: Tensor = output[0] if isinstance(output, tuple) else output
+        return states
 
-    def _load(self, layer: int, replaced: Mapping[str, Tensor]) -> Any:
-        prefix = f"{self._checkpoint.architecture.layers}.{layer}."
+    def _load_outside_layers(self, model: torch.nn.Module, config: Any) -> None:
+        for name, child in list(model.named_children()):
+            # Frequencies of rotary embeddings are computed, not stored.
+            if any(True for _ in child.buffers()) and not any(True for _ in child.parameters()):
+                setattr(model, name, type(child)(config).to(self._device))
+        base = self._checkpoint.base
+        names = [name for name in model.state_dict() if base + name in self._checkpoint.tensors]
+        self._assign(model, base, {name: self._read(base + name) for name in names})
+
+    def _load(self, layer: int, replaced: Mapping[str, Tensor]) -> torch.nn.Module:
+        prefix = self._checkpoint.layer_prefix(layer)
+        block = copy.deepcopy(self._layers[layer])
+        known = block.state_dict().keys()
+        # Old checkpoints carry buffers that the class computes itself (rotary_emb.inv_freq).
         state = {
             name.removeprefix(prefix): self._read(name)
             for name in self._checkpoint.tensors
-            if name.startswith(prefix) and name.removesuffix(".weight") not in replaced
+            if name.startswith(prefix)
+            and name.removesuffix(".weight") not in replaced
+            and name.removeprefix(prefix) in known
         }
         for module, weight in replaced.items():
-            state[f"{module}.weight".removeprefix(prefix)] = weight.to(self._device).float()
-        with torch.device("meta"):
-            block = self._layer_class(self._config, layer)
-        # Old checkpoints carry buffers that the class computes itself (rotary_emb.inv_freq).
-        known = block.state_dict().keys()
-        used = {key: value for key, value in state.items() if key in known}
-        if missing := sorted(known - used.keys()):
+            stored = weight.T if self._checkpoint.architecture.transposed else weight
+            state[f"{module}.weight".removeprefix(prefix)] = stored.to(self._device).float()
+        self._assign(block, prefix, state)
+        return block
+
+    def _assign(self, module: torch.nn.Module, prefix: str, state: dict[str, Tensor]) -> None:
+        if missing := sorted(module.state_dict().keys() - state.keys()):
             raise _refused(
                 f"tensor {prefix}{missing[0]} is missing",
                 "check that every shard is there and config.json belongs to the weights",
             )
-        block.load_state_dict(used, assign=True)
-        return block.eval()
+        module.load_state_dict(state, assign=True)
 
     def _read(self, name: str) -> Tensor:
         tensor = read_tensor(self._checkpoint.path, self._checkpoint.tensors[name])
         return tensor.to(self._device).float()
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What a layer is called with beside the hidden states: positions, masks."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+
+class _StandIn:
+    """Takes a layer's place: notes its call and passes the hidden states on."""
+
+    hidden: Tensor
+    call: _Call
+
+    def module(self) -> torch.nn.Module:
+        """What the model calls."""
+        module = torch.nn.Identity()
+        module.register_forward_pre_hook(self._note, with_kwargs=True)
+        return module
+
+    def _note(
+        self, _: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        self.hidden, self.call = args[0], _Call(args[1:], kwargs)
+        return args[:1], {}
 
 
 def _read_config(config_class: Any, checkpoint: Checkpoint) -> Any:

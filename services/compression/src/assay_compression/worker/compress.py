@@ -88,7 +88,7 @@ class _Driver:
         pace = _Pace(checkpoint.layers)
         for layer in range(checkpoint.layers):
             progress(pace.report(layer))
-            modules = checkpoint.architecture.linear_names(layer)
+            modules = checkpoint.linear_names(layer)
             record = self._copy.finished(layer)
             if record is None:
                 record = self._layer(layer, modules)

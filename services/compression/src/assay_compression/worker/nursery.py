@@ -80,7 +80,7 @@ def _import_for(spec: JobSpec) -> None:
         return
     names = ["assay_compression.worker.compress", method]
     if spec.calibration is not None:
-        names += sorted({architecture.module for architecture in ARCHITECTURES.values()})
+        names.append(ARCHITECTURES[spec.architecture].module)
     for name in names:
         importlib.import_module(name)
 

@@ -27,16 +27,17 @@ class WorkingCopy:
         self._checkpoint = checkpoint
 
     def original(self, module: str) -> Tensor:
-        """The parent's weight of a module."""
-        return read_tensor(self._checkpoint.path, self._checkpoint.matrix(module))
+        """The parent's weight of a module, `[out, in]`."""
+        return self._oriented(read_tensor(self._checkpoint.path, self._checkpoint.matrix(module)))
 
     def current(self, module: str) -> Tensor:
-        """The weight of a module as it stands in the copy."""
-        return read_tensor(self._files, self._checkpoint.matrix(module))
+        """The weight of a module as it stands in the copy, `[out, in]`."""
+        return self._oriented(read_tensor(self._files, self._checkpoint.matrix(module)))
 
     def write(self, module: str, weight: Tensor) -> str:
-        """Writes a module's weight; returns the digest of its bytes."""
-        return write_tensor(self._files, self._checkpoint.matrix(module), weight)
+        """Writes a module's weight `[out, in]`; returns the digest of its bytes."""
+        entry = self._checkpoint.matrix(module)
+        return write_tensor(self._files, entry, self._oriented(weight))
 
     def commit(self, record: LayerRecord) -> None:
         """Records a layer whose weights were all written."""
@@ -58,6 +59,9 @@ class WorkingCopy:
             if tensor_digest(self._files, self._checkpoint.matrix(module)) != fact.digest:
                 return None
         return record
+
+    def _oriented(self, weight: Tensor) -> Tensor:
+        return weight.T if self._checkpoint.architecture.transposed else weight
 
     def _record_path(self, layer: int) -> Path:
         return self._layers / f"{layer:05d}.json"
