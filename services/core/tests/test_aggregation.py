@@ -46,6 +46,25 @@ def test_mean_averages_completions_within_a_sample_first():
     assert score(Mean(scenario="s"), rows) == [0.5]
 
 
+def test_a_mean_of_maxima_takes_the_largest_completion_of_a_sample():
+    rows = [row(sample="a", index=k, value=value) for k, value in enumerate((0.1, 0.9, 0.5))]
+    rows += [row(sample="b", index=0, value=-1.0), row(sample="b", index=1, value=None)]
+    rows += [row(sample="c", value=None)]
+    expr = Mean(scenario="s", reduce="max")
+    assert score(expr, rows) == [pytest.approx((0.9 - 1.0) / 2, abs=1e-15)]
+
+
+def test_the_bootstrap_recomputes_a_mean_of_maxima():
+    rows = [
+        row(sample=sample, cluster=sample, index=k, value=value)
+        for sample, values in (("a", (0.2, 0.8)), ("b", (0.4, 0.0)))
+        for k, value in enumerate(values)
+    ]
+    expr = OneMinus(of=Mean(scenario="s", reduce="max"))
+    result = score(expr, rows, np.array([[1.0, 1.0], [3.0, 1.0], [0.0, 2.0]]))
+    np.testing.assert_allclose(result, [1 - 0.6, 1 - 0.7, 1 - 0.4], atol=1e-15)
+
+
 def test_null_values_are_left_out_of_the_denominator():
     rows = [
         row(sample="a", index=0, value=1.0),
@@ -154,12 +173,12 @@ def expand(drawn):
     ]  # fmt: skip
 
 
-def naive_samples(drawn, scenario, multiplicity):
+def naive_samples(drawn, scenario, multiplicity, reduce=lambda known: sum(known) / len(known)):
     for name, _, cluster, values, group, label in drawn:
         known = [value for value in values if value is not None]
         if name == scenario and known:
             for _ in range(multiplicity[cluster]):
-                yield sum(known) / len(known), group, label
+                yield reduce(known), group, label
 
 
 def naive_rate(items):
@@ -193,6 +212,11 @@ def test_every_leaf_equals_naive_resampling(drawn, counts):
         rows = list(naive_samples(drawn, scenario, multiplicity))
         expected = naive_rate(v for v, _, _ in rows) if rows else math.nan
         np.testing.assert_allclose(evaluate(Mean(scenario=scenario), table, weights), [expected])
+        largest = [v for v, _, _ in naive_samples(drawn, scenario, multiplicity, max)]
+        np.testing.assert_allclose(
+            evaluate(Mean(scenario=scenario, reduce="max"), table, weights),
+            [naive_rate(largest) if largest else math.nan],
+        )
         for op in ("dpd", "eod"):
             np.testing.assert_allclose(
                 evaluate(Disparity(op=op, scenario=scenario), table, weights),
@@ -208,7 +232,9 @@ def test_row_order_does_not_matter(drawn):
     np.testing.assert_array_equal(score(expr, rows), score(expr, rows[::-1]))
 
 
-leaves = st.builds(Mean, scenario=st.sampled_from("ab")) | st.builds(
+leaves = st.builds(
+    Mean, scenario=st.sampled_from("ab"), reduce=st.sampled_from(["mean", "max"])
+) | st.builds(
     Disparity, op=st.sampled_from(["dpd", "eod"]), scenario=st.sampled_from("ab"),
     min_answered=st.integers(0, 3),
 )  # fmt: skip
@@ -226,6 +252,12 @@ expressions = st.recursive(
 @given(expressions)
 def test_json_form_round_trips(expr):
     assert parse_expr(dump_expr(expr)) == expr
+
+
+def test_a_formula_without_reduce_reads_as_a_mean_and_is_written_without_it():
+    document = {"op": "mean", "scenario": "a"}
+    assert parse_expr(document) == Mean(scenario="a", reduce="mean")
+    assert dump_expr(parse_expr(document)) == document
 
 
 @given(expressions)

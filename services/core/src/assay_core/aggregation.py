@@ -42,10 +42,15 @@ class _Node(BaseModel):
 
 
 class Mean(_Node):
-    """Mean over samples of the mean over a sample's completions of non-null `value`."""
+    """Mean over samples of a sample's non-null `value`s, reduced to one number.
+
+    Attributes:
+        reduce: `mean` over a sample's completions, or `max` (expected maximum toxicity).
+    """
 
     op: Literal["mean"] = "mean"
     scenario: str
+    reduce: Literal["mean", "max"] = "mean"
 
 
 class Disparity(_Node):
@@ -182,7 +187,7 @@ def _evaluate(expr: Expr, table: Table, weights: Floats) -> Floats:
         if data is None:
             return np.full(weights.shape[0], np.nan)
         if isinstance(expr, Mean):
-            return _mean(data, weights)
+            return _mean(expr, data, weights)
         return _disparity(expr, data, weights)
     if isinstance(expr, OneMinus):
         return 1.0 - _evaluate(expr.of, table, weights)
@@ -195,9 +200,9 @@ def _evaluate(expr: Expr, table: Table, weights: Floats) -> Floats:
     return result / total
 
 
-def _mean(data: ScenarioTable, weights: Floats) -> Floats:
-    known = ~np.isnan(data.value)
-    return _rate(data, known, weights, empty=np.nan)
+def _mean(expr: Mean, data: ScenarioTable, weights: Floats) -> Floats:
+    values = data.maximum if expr.reduce == "max" else data.value
+    return _rate(data, values, ~np.isnan(values), weights, empty=np.nan)
 
 
 def _disparity(expr: Disparity, data: ScenarioTable, weights: Floats) -> Floats:
@@ -226,7 +231,7 @@ def _spread(
     for code in range(len(data.groups)):
         member = data.group == code
         present = _counts(data, among & member, weights) > 0
-        rate = _rate(data, mask & member, weights, empty=0.0)
+        rate = _rate(data, data.value, mask & member, weights, empty=0.0)
         rates.append(np.where(present, rate, np.nan))
     if not rates:
         return np.full(weights.shape[0], np.nan)
@@ -243,20 +248,30 @@ def _counts(data: ScenarioTable, mask: NDArray[np.bool_], weights: Floats) -> Fl
     return weights @ per_cluster.astype(np.float64)
 
 
-def _rate(data: ScenarioTable, mask: NDArray[np.bool_], weights: Floats, *, empty: float) -> Floats:
+def _rate(
+    data: ScenarioTable,
+    values: Floats,
+    mask: NDArray[np.bool_],
+    weights: Floats,
+    *,
+    empty: float,
+) -> Floats:
     """Mean value of the samples under a mask, in each replicate; `empty` where there are none."""
     cluster = data.cluster[mask]
     size = weights.shape[1]
-    total = weights @ np.bincount(cluster, weights=data.value[mask], minlength=size)
+    total = weights @ np.bincount(cluster, weights=values[mask], minlength=size)
     count = weights @ np.bincount(cluster, minlength=size).astype(np.float64)
     return np.where(count > 0, total / np.where(count > 0, count, 1.0), empty)
 
 
+_DEFAULTS = {"min_answered": 0, "reduce": "mean"}
+
+
 def _without_defaults(node: dict[str, Any]) -> dict[str, Any]:
-    """Drops `min_answered: 0`, so that formulas read as documented."""
+    """Drops fields at their defaults, so that formulas read as documented."""
     result: dict[str, Any] = {}
     for key, value in node.items():
-        if key == "min_answered" and not value:
+        if key in _DEFAULTS and value == _DEFAULTS[key]:
             continue
         if isinstance(value, dict):
             result[key] = _without_defaults(value)

@@ -27,6 +27,7 @@ class ScenarioTable:
         sample_ids: Ids, sorted.
         cluster: Index into the table's `clusters`.
         value: Mean of the sample's non-null values; NaN if it has none.
+        maximum: The largest of them; NaN if it has none.
         answered: Whether any completion was answered.
         group: Index into `groups`, or `NO_CODE`.
         groups: Names of groups, sorted.
@@ -36,6 +37,7 @@ class ScenarioTable:
     sample_ids: NDArray[np.object_]
     cluster: Ints
     value: Floats
+    maximum: Floats
     answered: NDArray[np.bool_]
     group: Ints
     groups: tuple[str, ...]
@@ -119,6 +121,8 @@ class _Columns:
         count = np.bincount(inverse[known], minlength=len(codes))
         total = np.bincount(inverse[known], weights=value[known], minlength=len(codes))
         mean = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+        maximum = np.full(len(codes), np.nan)
+        np.fmax.at(maximum, inverse, value)
         answered = np.bincount(inverse, weights=self.answered[rows], minlength=len(codes)) > 0
         origin = rows[first]
         used, group = np.unique(self.group[origin], return_inverse=True)
@@ -127,6 +131,7 @@ class _Columns:
             sample_ids=np.array([self.sample_names[code] for code in codes], dtype=object),
             cluster=self.cluster[origin],
             value=mean,
+            maximum=maximum,
             answered=answered,
             group=group.astype(np.int64) - shift,
             groups=tuple(self.group_names[code] for code in used[shift:]),
