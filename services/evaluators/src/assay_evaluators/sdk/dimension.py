@@ -118,6 +118,8 @@ class Dimension(ABC):
     row_model: ClassVar[type[Row]]
     metrics: ClassVar[tuple[Metric, ...]]
     parsers: ClassVar[tuple[ParserVersion, ...]]
+    shows_texts: ClassVar[bool] = True
+    """Whether people may see its texts at all, where the pack allows it."""
 
     @abstractmethod
     def samples(self, rows: Sequence[Any], context: RowContext) -> Iterator[Sample]:

@@ -9,10 +9,12 @@ from google.protobuf import struct_pb2
 
 from assay_core.aggregation import dump_expr
 from assay_core.pb import evaluation_pb2 as pb
+from assay_core.pb import serving_pb2
 from assay_core.resources import Record, meta_of
 from assay_evaluators.sdk.dimension import Dimension
 from assay_evaluators.sdk.plan import Plan
 from assay_evaluators.sdk.spec import Engine, Spec, Subject
+from assay_evaluators.service.examples import Page
 
 _OPTIONAL_VALUES = {
     "value": "score",
@@ -182,3 +184,26 @@ def _scenario(entry: Mapping[str, Any], *, details: bool) -> pb.ScenarioScore:
 def _profile(text: str) -> Any:
     """Empty means `standard`; the contract's rules allow nothing but the two names."""
     return text or "standard"
+
+
+def from_examples(page: Page) -> pb.ListExamplesResponse:
+    """A page of examples as it travels."""
+    return pb.ListExamplesResponse(
+        examples=[
+            pb.Example(
+                scenario=example.sample.scenario,
+                sample_id=example.sample.id,
+                completion_index=example.completion.completion_index,
+                messages=[
+                    serving_pb2.ChatMessage(role=message.role, content=message.content)
+                    for message in example.sample.messages
+                ],
+                prompt=example.sample.text or "",
+                text=example.completion.text,
+                verdict=str(example.verdict),
+                value=example.value,
+            )
+            for example in page.examples
+        ],
+        next_page_token=page.next_token,
+    )

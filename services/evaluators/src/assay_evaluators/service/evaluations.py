@@ -19,13 +19,14 @@ from assay_core.logs import exception_facts, get_logger
 from assay_core.resources import Draft, Progress, Record, ResourceStore, State
 from assay_core.storage import ObjectStore
 from assay_evaluators import metrics
-from assay_evaluators.sdk.dimension import Dimension
+from assay_evaluators.sdk.dimension import Dimension, ParserVersion
 from assay_evaluators.sdk.generate import Generator, Lease, ModelGoneError
 from assay_evaluators.sdk.plan import Plan, make_plan
 from assay_evaluators.sdk.scoring import StoredScore, score_plan
 from assay_evaluators.sdk.shards import GenerationStore
 from assay_evaluators.sdk.spec import Spec
 from assay_evaluators.sdk.work import count_missing
+from assay_evaluators.service.examples import Page, Query, read_page, require_display
 from assay_evaluators.service.pack_access import PackAccess
 
 _LOG = get_logger("assay.evaluations")
@@ -162,6 +163,17 @@ class Evaluations:
         record = await self.records.get(evaluation_id)
         spec = Spec.model_validate(record.spec["evaluation"])
         return await asyncio.to_thread(self._rescore, spec, parser, metric)
+
+    async def examples(self, evaluation_id: str, query: Query) -> Page:
+        """A page of samples with their text and the main parser's verdict.
+
+        Raises:
+            PermissionDenied: If the texts may not be shown.
+        """
+        record = await self.records.get(evaluation_id)
+        spec = Spec.model_validate(record.spec["evaluation"])
+        parser = self.dimension.parser(record.spec["parser_versions"][0])
+        return await asyncio.to_thread(self._examples, spec, parser, query)
 
     # -- one evaluation --------------------------------------------------------------------------
 
@@ -301,6 +313,11 @@ class Evaluations:
         pack = self._packs.open(spec.pack_uri, spec.pack_digest)
         plan = make_plan(self.dimension, pack, spec)
         return _stored(score_plan(plan, self._store, version, formula))
+
+    def _examples(self, spec: Spec, parser: ParserVersion, query: Query) -> Page:
+        pack = self._packs.open(spec.pack_uri, spec.pack_digest)
+        require_display(self.dimension, pack)
+        return read_page(make_plan(self.dimension, pack, spec), self._store, parser, query)
 
     def _scores_exist(self, record: Record) -> bool:
         scores = record.status.get("scores", ())

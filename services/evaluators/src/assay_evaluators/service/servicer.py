@@ -8,7 +8,7 @@ from contextlib import aclosing
 from typing import Any
 
 from assay_core.auth import DEFAULT_PROJECT, current_principal
-from assay_core.errors import InvalidArgument, Unimplemented
+from assay_core.errors import InvalidArgument
 from assay_core.pb import common_pb2, evaluation_pb2_grpc
 from assay_core.pb import evaluation_pb2 as pb
 from assay_core.resources import Record
@@ -17,10 +17,10 @@ from assay_evaluators.sdk.generate import Lease
 from assay_evaluators.sdk.spec import PAPER_PROMPTS_REASON, Spec
 from assay_evaluators.service import convert
 from assay_evaluators.service.evaluations import Creation, Evaluations
+from assay_evaluators.service.examples import Query
 from assay_evaluators.service.pack_access import PackAccess
 
 UNAVAILABLE = {
-    "ListExamples": "showing texts needs the examples reader, which is not part of this build yet",
     "prompt_profile.paper": PAPER_PROMPTS_REASON,
 }
 
@@ -115,7 +115,20 @@ class EvaluationServicer(evaluation_pb2_grpc.EvaluationServiceServicer):
         self, request: pb.ListExamplesRequest, context: Context
     ) -> pb.ListExamplesResponse:
         """See evaluation.proto."""
-        raise Unimplemented(UNAVAILABLE["ListExamples"], reason="NOT_IN_THIS_BUILD")
+        await self._visible(request.id)
+        options = request.options
+        for name in ("filter", "order_by"):
+            if getattr(options, name):
+                raise InvalidArgument.of(
+                    f"options.{name}", "is not supported for examples", remedy="leave it empty"
+                )
+        query = Query(
+            scenario=request.scenario,
+            sample_ids=frozenset(request.sample_ids),
+            size=options.page_size,
+            token=options.page_token,
+        )
+        return convert.from_examples(await self._evaluations.examples(request.id, query))
 
     async def GetServerInfo(
         self, request: pb.GetServerInfoRequest, context: Context
@@ -126,7 +139,11 @@ class EvaluationServicer(evaluation_pb2_grpc.EvaluationServiceServicer):
                 service="evaluator",
                 version=package_version(),
                 apis=["assay.evaluation.v1"],
-                capabilities=[f"dimension.{self._evaluations.dimension.name}", "rescore"],
+                capabilities=[
+                    f"dimension.{self._evaluations.dimension.name}",
+                    "rescore",
+                    "examples",
+                ],
                 unavailable=UNAVAILABLE,
             )
         )

@@ -1121,6 +1121,7 @@ class Example(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     VERDICT_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
+    PROMPT_FIELD_NUMBER: _builtins.int
     scenario: _builtins.str
     """Scenario."""
     sample_id: _builtins.str
@@ -1133,6 +1134,8 @@ class Example(_message.Message):
     """`answered`, `refused`, `unparsable`, `overlength`."""
     value: _builtins.float
     """Value of the verdict; absent if it has none."""
+    prompt: _builtins.str
+    """The prompt as raw text, where the dimension uses no chat template; then `messages` is empty."""
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[_serving_pb2.ChatMessage]:
         """The conversation."""
@@ -1147,10 +1150,11 @@ class Example(_message.Message):
         text: _builtins.str = ...,
         verdict: _builtins.str = ...,
         value: _builtins.float | None = ...,
+        prompt: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "completion_index", b"completion_index", "messages", b"messages", "sample_id", b"sample_id", "scenario", b"scenario", "text", b"text", "value", b"value", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "completion_index", b"completion_index", "messages", b"messages", "prompt", b"prompt", "sample_id", b"sample_id", "scenario", b"scenario", "text", b"text", "value", b"value", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__value: _TypeAlias = _typing.Literal["value"]  # noqa: Y015
     _WhichOneofArgType__value: _TypeAlias = _typing.Literal["_value", b"_value"]  # noqa: Y015
