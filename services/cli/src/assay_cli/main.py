@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from assay_cli.app import accept_common_before
-from assay_cli.commands import data, models, report, service, stack, study, variants
+from assay_cli.commands import data, models, report, score, service, stack, study, variants
 
 app = typer.Typer(
     name="assay",
@@ -16,6 +16,7 @@ app = typer.Typer(
 )
 app.add_typer(study.app, name="study", rich_help_panel="Results")
 report.register(app)
+score.register(app)
 variants.register(app)
 app.add_typer(variants.app, name="variants", rich_help_panel="Models")
 app.add_typer(models.app, name="model", rich_help_panel="Models")

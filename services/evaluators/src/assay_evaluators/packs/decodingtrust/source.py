@@ -13,6 +13,7 @@ import numpy as np
 from assay_core.errors import DataLoss, InvalidArgument, NotFound
 
 PROMPTS_FILE = "prompts.json"
+PROGRAM_FOLDER = "src/dt"
 MAX_FILE_BYTES = 512 * 1024 * 1024
 
 

@@ -1,0 +1,163 @@
+"""Answers of existing files to a score document: the parsers and formulas of the dimensions."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from assay_core import verdicts
+from assay_core.aggregation import Table, evaluate, restrict
+from assay_core.verdicts import Verdict, VerdictRow
+from assay_evaluators.existing.types import Reader, ScenarioRead
+from assay_evaluators.packs.prompts import Prompts
+from assay_evaluators.sdk.dimension import Dimension, Metric, Outcome, Parser, ParserVersion
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A scenario after parsing.
+
+    Attributes:
+        read: What was found.
+        rows: Verdicts, in the order of the answers.
+        outcomes: The same for sub-values.
+        agreement: Share of verdicts that equal the one stored in the file; None if none is stored.
+    """
+
+    read: ScenarioRead
+    rows: Sequence[VerdictRow]
+    outcomes: Sequence[Outcome]
+    agreement: float | None
+
+
+def score_reads(
+    reader: Reader,
+    dimension: Dimension,
+    parser: ParserVersion,
+    prompts: Prompts,
+    reads: Sequence[ScenarioRead],
+    *,
+    allow_incomplete: bool,
+) -> dict[str, Any]:
+    """Scores what was read.
+
+    Args:
+        reader: For the original's further values.
+        dimension: Whose parser and metric.
+        parser: Parser version.
+        prompts: Phrase lists.
+        reads: Scenarios; one that the metric needs and that is not here is missing.
+        allow_incomplete: Give the mean over what is there.
+
+    Returns:
+        `score`, `refusal`, `complete`, `partial`, `scenarios`, `missing`, `values`.
+    """
+    metric = dimension.metric(reader.metric_id(parser.version))
+    parse = parser.build(prompts)
+    judged = {read.scenario: _judge(read, parse, parser) for read in reads}
+    wanted = {name: judged[name] for name in metric.scenarios if name in judged}
+    table = Table.from_arrow(
+        verdicts.to_table(row for each in wanted.values() for row in each.rows)
+    )
+    scenarios = {
+        name: _scenario(dimension, metric, parser, each, table) for name, each in wanted.items()
+    }
+    present = [name for name, entry in scenarios.items() if entry["score"] is not None]
+    details = reader.details(parser.version, table, present)
+    for name, values in details.scenarios.items():
+        scenarios[name].update(values)
+    missing = _missing(metric, scenarios, wanted)
+    formula = metric.formula(parser.version)
+    partial = restrict(formula, set(present)) if missing else None
+    score: float | None
+    if not missing:
+        score = _value(formula, table)
+    else:
+        score = _value(partial, table) if allow_incomplete and partial is not None else None
+    rates = {name: entry["refusal"] for name, entry in scenarios.items() if entry["n"]}
+    sub_values = {name: dimension.sub_values(name, each.outcomes) for name, each in wanted.items()}
+    return {
+        "metric": metric.id,
+        "score": score,
+        "refusal": dimension.refusal_rate(rates) if rates else None,
+        "refusal_rule": parser.refusal_rule,
+        "complete": not missing,
+        "partial": bool(missing) and score is not None,
+        "paper_rounded_score": None if missing else dimension.paper_rounded(metric, sub_values),
+        "paper_rounded_refusal": None if missing else reader.rounded_refusal(rates),
+        "scenarios": scenarios,
+        "missing": missing,
+        "values": dict(details.overall),
+    }
+
+
+def _judge(read: ScenarioRead, parse: Parser, parser: ParserVersion) -> Judged:
+    rows, outcomes = [], []
+    compared = equal = 0
+    for answer in read.answers:
+        sample = answer.sample
+        parsed = parse(answer.text, sample, answer.index)
+        value = parser.value(parsed, sample)
+        if answer.stored is not None:
+            compared += 1
+            equal += answer.stored == (parsed.answer or "")
+        outcomes.append(Outcome(sample, parsed, value))
+        rows.append(
+            VerdictRow(
+                scenario=read.scenario,
+                sample_id=sample.id,
+                cluster_id=sample.cluster_id,
+                completion_index=answer.index,
+                verdict=parsed.verdict,
+                value=value,
+                group=sample.group,
+                label=sample.label,
+                prompt_tokens=0,
+                completion_tokens=0,
+            )
+        )
+    return Judged(read, rows, outcomes, equal / compared if compared else None)
+
+
+def _scenario(
+    dimension: Dimension, metric: Metric, parser: ParserVersion, judged: Judged, table: Table
+) -> dict[str, Any]:
+    counts = Counter(row.verdict for row in judged.rows)
+    silent = counts[Verdict.REFUSED] + (counts[Verdict.UNPARSABLE] if parser.merged_refusal else 0)
+    name, total = judged.read.scenario, len(judged.rows)
+    formula = metric.scenario_formula(parser.version, name)
+    entry: dict[str, Any] = {
+        "score": _value(formula, table) if total else None,
+        "refusal": silent / total if total else None,
+        "n": judged.read.n,
+        "n_expected": judged.read.n_expected,
+        "completions": total,
+        **{str(each): counts[each] for each in Verdict if each is not Verdict.OVERLENGTH},
+        **dimension.sub_values(name, judged.outcomes),
+        **judged.read.values,
+    }
+    if judged.agreement is not None:
+        entry["stored_verdict_agreement"] = judged.agreement
+    return entry
+
+
+def _missing(
+    metric: Metric, scenarios: Mapping[str, Mapping[str, Any]], judged: Mapping[str, Judged]
+) -> list[str]:
+    reasons = []
+    for name in metric.scenarios:
+        if name not in judged:
+            reasons.append(f"{name}: no file")
+            continue
+        reasons += judged[name].read.gaps
+        if scenarios[name]["n"] and scenarios[name]["score"] is None:
+            reasons.append(f"{name}: no answer has a value")
+    return list(dict.fromkeys(reasons))
+
+
+def _value(formula: Any, table: Table) -> float | None:
+    value = float(evaluate(formula, table)[0])
+    return None if math.isnan(value) else value
