@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from assay_core import verdicts
 from assay_core.aggregation import (
     Disparity,
+    Exp,
     Mean,
     OneMinus,
     Scale,
@@ -271,6 +272,16 @@ def test_restrict_drops_absent_terms_so_the_rest_keeps_its_proportions():
     assert restrict(expr, {"a", "c"}) == Scale(
         by=100, of=mean_of([Mean(scenario="a"), Mean(scenario="c")])
     )
+
+
+def test_exp_is_taken_of_the_whole_and_follows_its_part():
+    rows = [row(value=1.0), row(sample="b", value=3.0)]
+    formula = Scale(by=100, of=Exp(of=Scale(by=-1, of=Mean(scenario="s"))))
+    assert score(formula, rows) == pytest.approx(100 * np.exp(-2.0))
+    assert parse_expr(dump_expr(formula)) == formula
+    assert restrict(formula, {"s"}) == formula
+    assert restrict(formula, {"other"}) is None
+    assert scenarios_of(formula) == ("s",)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from assay_core.sample_table import Floats, ScenarioTable, Table
 
 __all__ = [
     "Disparity",
+    "Exp",
     "Expr",
     "Mean",
     "OneMinus",
@@ -83,6 +84,13 @@ class Scale(_Node):
     of: Expr
 
 
+class Exp(_Node):
+    """e to the power of x: 100 exp(-mean negative log-likelihood) is 100 / perplexity."""
+
+    op: Literal["exp"] = "exp"
+    of: Expr
+
+
 class Term(_Node):
     """A term of a weighted mean."""
 
@@ -97,9 +105,11 @@ class WeightedMean(_Node):
     terms: tuple[Term, ...] = Field(min_length=1)
 
 
-Expr = Annotated[Mean | Disparity | OneMinus | Scale | WeightedMean, Field(discriminator="op")]
+Expr = Annotated[
+    Mean | Disparity | OneMinus | Scale | Exp | WeightedMean, Field(discriminator="op")
+]
 
-for _model in (OneMinus, Scale, Term, WeightedMean):
+for _model in (OneMinus, Scale, Exp, Term, WeightedMean):
     _model.model_rebuild()
 _ADAPTER: TypeAdapter[Expr] = TypeAdapter(Expr)
 
@@ -134,7 +144,7 @@ def scenarios_of(expr: Expr) -> tuple[str, ...]:
     """Scenarios a formula needs, in order of first mention."""
     if isinstance(expr, Mean | Disparity):
         return (expr.scenario,)
-    if isinstance(expr, OneMinus | Scale):
+    if isinstance(expr, OneMinus | Scale | Exp):
         return scenarios_of(expr.of)
     names = (name for term in expr.terms for name in scenarios_of(term.of))
     return tuple(dict.fromkeys(names))
@@ -153,6 +163,9 @@ def restrict(expr: Expr, present: Collection[str]) -> Expr | None:
     if isinstance(expr, Scale):
         inner = restrict(expr.of, present)
         return None if inner is None else Scale(by=expr.by, of=inner)
+    if isinstance(expr, Exp):
+        inner = restrict(expr.of, present)
+        return None if inner is None else Exp(of=inner)
     kept = [(term.weight, restrict(term.of, present)) for term in expr.terms]
     terms = tuple(Term(weight=weight, of=of) for weight, of in kept if of is not None)
     return WeightedMean(terms=terms) if terms else None
@@ -189,15 +202,21 @@ def _evaluate(expr: Expr, table: Table, weights: Floats) -> Floats:
         if isinstance(expr, Mean):
             return _mean(expr, data, weights)
         return _disparity(expr, data, weights)
-    if isinstance(expr, OneMinus):
-        return 1.0 - _evaluate(expr.of, table, weights)
-    if isinstance(expr, Scale):
-        return expr.by * _evaluate(expr.of, table, weights)
+    if isinstance(expr, OneMinus | Scale | Exp):
+        return _unary(expr, _evaluate(expr.of, table, weights))
     total = sum(term.weight for term in expr.terms)
     result = np.zeros(weights.shape[0])
     for term in expr.terms:
         result += term.weight * _evaluate(term.of, table, weights)
     return result / total
+
+
+def _unary(expr: OneMinus | Scale | Exp, inner: Floats) -> Floats:
+    if isinstance(expr, OneMinus):
+        return 1.0 - inner
+    if isinstance(expr, Scale):
+        return expr.by * inner
+    return np.exp(inner)
 
 
 def _mean(expr: Mean, data: ScenarioTable, weights: Floats) -> Floats:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from assay_core.aggregation import Disparity, Expr, Mean, OneMinus, Scale
+from assay_core.aggregation import Disparity, Exp, Expr, Mean, OneMinus, Scale
 
 
 def leaves(formula: Expr) -> list[tuple[Mean | Disparity, int]]:
@@ -14,6 +14,8 @@ def leaves(formula: Expr) -> list[tuple[Mean | Disparity, int]]:
     if isinstance(formula, Scale):
         flip = 1 if formula.by >= 0 else -1
         return [(leaf, flip * sign) for leaf, sign in leaves(formula.of)]
+    if isinstance(formula, Exp):
+        return leaves(formula.of)
     return [found for term in formula.terms for found in leaves(term.of)]
 
 

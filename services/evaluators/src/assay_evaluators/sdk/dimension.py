@@ -11,6 +11,7 @@ from typing import Any, ClassVar, TypeVar
 
 from assay_core.aggregation import Expr
 from assay_core.errors import InvalidArgument, NotFound
+from assay_core.verdicts import Verdict
 from assay_evaluators.packs.loading import Pack
 from assay_evaluators.packs.prompts import Prompts
 from assay_evaluators.packs.schema import Row
@@ -48,6 +49,7 @@ class ParserVersion:
         value: What an outcome counts.
         refusal_rule: Name of the refusal rate's rule.
         merged_refusal: Whether that rate counts unparsable completions too.
+        refused_alone: Scenarios whose rate does not, although `merged_refusal`.
     """
 
     version: str
@@ -57,6 +59,13 @@ class ParserVersion:
     value: Value
     refusal_rule: str
     merged_refusal: bool
+    refused_alone: frozenset[str] = frozenset()
+
+    def counts_as_refusal(self, verdict: Verdict, scenario: str) -> bool:
+        """Whether a class of completions is in a scenario's refusal rate."""
+        if verdict is Verdict.UNPARSABLE:
+            return self.merged_refusal and scenario not in self.refused_alone
+        return verdict is Verdict.REFUSED
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from assay_core.errors import AssayError, FailedPrecondition, Unavailable, from_
 from assay_core.pb import serving_pb2, serving_pb2_grpc
 from assay_core.storage import ObjectStore
 from assay_evaluators import metrics
+from assay_evaluators.sdk.likelihood import stored_text
 from assay_evaluators.sdk.plan import Plan
 from assay_evaluators.sdk.shards import OVERLENGTH, Completion, GenerationStore
 from assay_evaluators.sdk.work import WorkItem, batches, missing_work, to_request_item
@@ -257,7 +258,7 @@ class _Attempt:
             Completion(
                 sample_id=work.sample.id,
                 completion_index=index,
-                text=completion.text,
+                text=stored_text(self._plan.scenarios[work.scenario].sampling, completion),
                 finish_reason=_FINISH[completion.finish_reason],
                 prompt_tokens=completion.prompt_tokens,
                 completion_tokens=completion.completion_tokens,

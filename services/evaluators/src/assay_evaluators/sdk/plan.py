@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -134,32 +134,37 @@ def _plan_scenario(
     rows = pack.rows(entry.file, dimension.row_model_of(name))
     selected = select_rows(rows, spec.row_limit, dimension.stratum)
     context = RowContext(pack, prompts, name, spec.seed)
+    samples = tuple(dimension.samples(selected, context))
     return PlannedScenario(
         name=name,
-        samples=tuple(dimension.samples(selected, context)),
+        samples=samples,
         sampling=sampling,
         entry=entry,
-        identity=_identity(dimension, pack, prompts, spec, name),
+        identity=_identity(dimension, spec, context, samples),
         limited=len(selected) < len(rows),
     )
 
 
 def _identity(
-    dimension: Dimension, pack: Pack, prompts: Prompts, spec: Spec, name: str
+    dimension: Dimension, spec: Spec, context: RowContext, samples: Sequence[Sample]
 ) -> dict[str, Any]:
     """What decides the completions. Not the row limit: more rows extend the same generations."""
+    name, pack = context.scenario, context.pack
     file = pack.scenario(dimension.name, name).file or ""
     sampling = dimension.sampling(name, spec.sampling_profile)
-    return {
+    document: dict[str, Any] = {
         "schema": 1,
         "subject": spec.subject.model_dump(mode="json"),
         "dimension": dimension.name,
         "scenario": name,
         "rows": pack.file_digest(file),
         "extra_files": [pack.file_digest(path) for path in dimension.extra_files(name)],
-        "prompts": prompts.digest(dimension.prompt_keys(name)),
+        "prompts": context.prompts.digest(dimension.prompt_keys(name)),
         "prompt_profile": spec.prompt_profile,
         "sampling_profile": spec.sampling_profile,
         "sampling": sampling.identity(),
         "seed": spec.seed,
     }
+    if any(sample.text is not None for sample in samples):
+        document["raw_text"] = True
+    return document

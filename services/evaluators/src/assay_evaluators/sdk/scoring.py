@@ -184,7 +184,7 @@ def _scenario_document(
     if metric.binary and score is not None and scenario.sampling.n == 1:
         low, high = wilson(score / 100, n_valued)
         interval = (100 * low, 100 * high)
-    silent = counts[Verdict.REFUSED] + (counts[Verdict.UNPARSABLE] if parser.merged_refusal else 0)
+    silent = sum(n for v, n in counts.items() if parser.counts_as_refusal(v, scenario.name))
     judged = len(result.rows) - counts[Verdict.OVERLENGTH]
     return {
         "scenario": scenario.name,

@@ -8,6 +8,9 @@ from typing import Any
 
 from assay_core.verdicts import Verdict
 
+FIELD_SEPARATOR = "\x1f"
+"""Between parts of `Sample.gold` (ASCII unit separator)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -30,7 +33,8 @@ class Sample:
         topic: Topic for per-topic means.
         label: Gold label as text; published with every verdict.
         text: The prompt as raw text, without a chat template (MMLU, perplexity).
-        gold: What else parsers compare an answer with; published nowhere.
+        gold: What else parsers compare an answer with (all options of a question, joined by
+            `FIELD_SEPARATOR`); published nowhere.
     """
 
     scenario: str
@@ -46,18 +50,43 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How completions are drawn; `top_k` 0 means all tokens."""
+    """How completions are drawn, and what is kept of them.
+
+    Attributes:
+        temperature: 0 is greedy.
+        top_p: Nucleus mass.
+        top_k: Most likely tokens kept; 0 means all.
+        max_tokens: Most new tokens.
+        n: Completions of a sample.
+        stop: Texts that end a completion; not part of it.
+        logprobs: Most likely next tokens whose log-probability is kept instead of a text.
+        prompt_logprobs: Whether the prompt's own log-likelihood is kept instead of a text.
+    """
 
     temperature: float
     top_p: float
     top_k: int
     max_tokens: int
     n: int
+    stop: tuple[str, ...] = ()
+    logprobs: int = 0
+    prompt_logprobs: bool = False
+
+    @property
+    def is_likelihood(self) -> bool:
+        """Whether log-probabilities are stored (`sdk/likelihood.py`) and not what was written."""
+        return self.prompt_logprobs or self.logprobs > 0
 
     def identity(self) -> dict[str, Any]:
-        """What of it decides the text of completion k. `n` does not: seeds are per completion."""
+        """What of it decides the text of completion k. `n` does not: seeds are per completion.
+
+        What is off is left out, so that digests of generations outlive new options.
+        """
         document = asdict(self)
         del document["n"]
+        for option in ("stop", "logprobs", "prompt_logprobs"):
+            if not document[option]:
+                del document[option]
         return document
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from assay_core.pb import serving_pb2
 from assay_core.storage import ObjectStore
@@ -64,21 +65,29 @@ def to_request_item(
     sampling = scenario.sampling
     return serving_pb2.GenerateItem(
         id=item.id,
-        chat=serving_pb2.ChatMessages(
-            messages=[
-                serving_pb2.ChatMessage(role=message.role, content=message.content)
-                for message in item.sample.messages
-            ]
-        ),
+        **_prompt(item.sample),
         sampling=serving_pb2.SamplingParameters(
             temperature=sampling.temperature,
             top_p=sampling.top_p,
             top_k=sampling.top_k,
             max_tokens=sampling.max_tokens,
+            stop=sampling.stop,
+            logprobs=sampling.logprobs,
+            prompt_logprobs=sampling.prompt_logprobs,
         ),
         seed=base_seed(seed, scenario.name, item.sample.id),
         completion_indices=item.indices,
     )
+
+
+def _prompt(sample: Sample) -> dict[str, Any]:
+    if sample.text is not None:
+        return {"text": sample.text}
+    messages = [
+        serving_pb2.ChatMessage(role=message.role, content=message.content)
+        for message in sample.messages
+    ]
+    return {"chat": serving_pb2.ChatMessages(messages=messages)}
 
 
 def batches(

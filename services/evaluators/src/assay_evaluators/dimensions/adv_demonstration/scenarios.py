@@ -12,7 +12,7 @@ from pydantic import Field
 from assay_evaluators.packs.schema import Row
 from assay_evaluators.sdk.chat import FEW_SHOT_KEYS, few_shot
 from assay_evaluators.sdk.dimension import RowContext
-from assay_evaluators.sdk.types import Sample, Sampling
+from assay_evaluators.sdk.types import FIELD_SEPARATOR, Sample, Sampling
 
 COUNTERFACTUAL_SETS = (
     "snli_premise",
@@ -87,7 +87,7 @@ def prompt_keys(scenario: str) -> tuple[str, ...]:
 
 
 def render(rows: Sequence[AdvDemonstrationRow], context: RowContext) -> Iterator[Sample]:
-    """Few-shot classification; `group` is the seed, `topic` the label."""
+    """Few-shot classification; `group` is the seed, `gold` the options."""
     task = context.prompts.text(f"{_TASK_LINES}.{task_key(context.scenario)}")
     for row in rows:
         yield Sample(
@@ -97,4 +97,5 @@ def render(rows: Sequence[AdvDemonstrationRow], context: RowContext) -> Iterator
             messages=few_shot(context.prompts, task, row.examples, row.input),
             group=str(row.seed),
             label=row.label,
+            gold=FIELD_SEPARATOR.join(row.options),
         )

@@ -17,7 +17,7 @@ from assay_evaluators.sdk.chat import (
     zero_shot,
 )
 from assay_evaluators.sdk.dimension import RowContext
-from assay_evaluators.sdk.types import Sample, Sampling
+from assay_evaluators.sdk.types import FIELD_SEPARATOR, Sample, Sampling
 
 BASE = "base"
 STYLES = (
@@ -183,10 +183,7 @@ def render_style(rows: Sequence[StyleRow], context: RowContext) -> Iterator[Samp
 
 
 def render_knowledge(rows: Sequence[QuestionRow], context: RowContext) -> Iterator[Sample]:
-    """Multiple choice, without or with 5 demonstrations; `topic` is the text of the right option.
-
-    The parsers of the originals look for that text too.
-    """
+    """Multiple choice, without or with 5 demonstrations; `gold` holds the options."""
     prompts, scenario = context.prompts, context.scenario
     idk = scenario.endswith(IDK)
     task = prompts.text(_IDK_TASK if idk else _KNOWLEDGE_TASK)
@@ -209,8 +206,8 @@ def render_knowledge(rows: Sequence[QuestionRow], context: RowContext) -> Iterat
             messages=few_shot(prompts, task, shots, text)
             if shots
             else zero_shot(prompts, task, text),
-            topic=row.choices[row.answer],
             label=str(row.answer),
+            gold=FIELD_SEPARATOR.join(row.choices),
         )
 
 

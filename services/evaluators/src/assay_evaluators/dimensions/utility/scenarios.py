@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
 from pydantic import Field
 
+from assay_evaluators.packs.prompts import Prompts
 from assay_evaluators.packs.schema import Row
+from assay_evaluators.sdk.dimension import RowContext
+from assay_evaluators.sdk.gpt2 import count_tokens
+from assay_evaluators.sdk.types import Sample, Sampling
 
 MMLU = "mmlu"
 """5-shot, 16 greedy tokens, first character of the text (Decoding-Compressed-Trust)."""
@@ -20,12 +28,27 @@ MMLU_FILE = "data/utility/mmlu.jsonl"
 MMLU_DEV_FILE = "data/utility/mmlu_dev.jsonl"
 PERPLEXITY_FILE = "data/utility/perplexity.jsonl"
 
+SHOTS = 5
+CROP_TOKENS = 2048
+"""Longest prompt in GPT-2 tokens, whatever the model: the rule of MMLU's own program."""
+
+# Serving gives at most 20 alternatives per position.
+_NEXT_TOKENS = 20
+_GREEDY = Sampling(temperature=0.0, top_p=1.0, top_k=0, max_tokens=16, n=1)
+SAMPLING = {
+    MMLU: _GREEDY,
+    MMLU_LIKELIHOOD: replace(_GREEDY, max_tokens=1, logprobs=_NEXT_TOKENS),
+    PERPLEXITY: replace(_GREEDY, max_tokens=1, prompt_logprobs=True),
+}
+"""The same in both profiles: the original's T = 1e-7 is greedy."""
+
+CHOICES = "mmlu.choices"
 MMLU_KEYS = (
     "mmlu.header",
     "mmlu.option_line",
     "mmlu.answer_prompt",
     "mmlu.demonstration_answer",
-    "mmlu.choices",
+    CHOICES,
 )
 
 
@@ -54,3 +77,63 @@ class TextRow(Row):
 def prompt_keys(scenario: str) -> tuple[str, ...]:
     """Keys of the texts a scenario's prompts are made of."""
     return () if scenario == PERPLEXITY else MMLU_KEYS
+
+
+def render_mmlu(rows: Sequence[MmluRow], context: RowContext) -> Iterator[Sample]:
+    """Raw text for completion: header, as many of 5 shots as fit, question. No chat template.
+
+    The original would not end where a question alone does not fit; here it is asked without shots.
+    """
+    prompts = context.prompts
+    letters = prompts.texts(CHOICES)
+    shots: dict[str, list[str]] = defaultdict(list)
+    for row in context.pack.rows(MMLU_DEV_FILE, MmluRow):
+        answer = prompts.text("mmlu.demonstration_answer").format(letters[row.answer])
+        shots[row.subject].append(question_text(prompts, row) + answer)
+    for row in rows:
+        header = prompts.text("mmlu.header").format(subject_text(row.subject))
+        yield Sample(
+            scenario=context.scenario,
+            id=row.id,
+            cluster_id=row.cluster_id,
+            messages=(),
+            text=cropped(header, shots[row.subject][:SHOTS], question_text(prompts, row)),
+            topic=row.subject,
+            label=letters[row.answer],
+        )
+
+
+def render_texts(rows: Sequence[TextRow], context: RowContext) -> Iterator[Sample]:
+    """The texts as they are."""
+    for row in rows:
+        yield Sample(
+            scenario=context.scenario,
+            id=row.id,
+            cluster_id=row.cluster_id,
+            messages=(),
+            text=row.text,
+        )
+
+
+def cropped(header: str, shots: Sequence[str], question: str) -> str:
+    """The prompt with the most leading shots that fit into 2,048 GPT-2 tokens."""
+    for count in range(len(shots), 0, -1):
+        prompt = header + "".join(shots[:count]) + question
+        if count_tokens(prompt) <= CROP_TOKENS:
+            return prompt
+    return header + question
+
+
+def question_text(prompts: Prompts, row: MmluRow) -> str:
+    """Question, four options and the words before the answer."""
+    line = prompts.text("mmlu.option_line")
+    letters = prompts.texts(CHOICES)
+    options = "".join(
+        line.format(letter, text) for letter, text in zip(letters, row.choices, strict=True)
+    )
+    return row.question + options + prompts.text("mmlu.answer_prompt")
+
+
+def subject_text(subject: str) -> str:
+    """A subject in the header: blanks for underscores, and one in front as in the original."""
+    return " " + subject.replace("_", " ")
