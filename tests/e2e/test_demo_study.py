@@ -156,6 +156,13 @@ def test_rescoring_needs_no_model(stack: Stack, first: Any) -> None:
     assert {each["score"]["parser_version"] for each in ran.document["scores"]} == {"dt-2024-09"}
 
 
+def test_an_uploaded_pack_is_listed_with_a_uri_for_studies(stack: Stack) -> None:
+    ran = stack.assay("data", "upload", ROOT / "packs" / "demo", "--json")
+    assert ran.code == 0, ran.err
+    listed = stack.assay("data", "list", "--json")
+    assert [each["uri"] for each in listed.document["packs"]] == [ran.document["pack"]["uri"]]
+
+
 def _completions(stack: Stack) -> int:
     """Completions that studies in flight have so far."""
     listed = stack.assay("study", "list", "--json")

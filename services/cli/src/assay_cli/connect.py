@@ -59,6 +59,17 @@ class Endpoints:
             )
         return address
 
+    def any_evaluator(self) -> str:
+        """Address of some evaluator, for what all of them serve.
+
+        Raises:
+            NotFound: If nothing says where one is.
+        """
+        stack = self._stack()
+        local = [each.name for each in stack.services] if stack else []
+        names = (name.removeprefix(EVALUATOR_PREFIX) for name in local if EVALUATOR_PREFIX in name)
+        return self.evaluator(next(iter((*self._settings.evaluators, *names)), "any dimension"))
+
     def _stack(self) -> StackState | None:
         return RunFolder(self._settings.home).read()
 

@@ -2,46 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from pathlib import Path
 
 from assay_evaluators.packs import Pack
+from assay_evaluators.packs.checking import CheckedPack, check_pack
 from assay_evaluators.packs.decodingtrust import ImportReport, import_decodingtrust
-from assay_evaluators.packs.schema import PackManifest
-from assay_evaluators.sdk.dimension import dimension_names, load_dimension
+from assay_evaluators.packs.schema import MANIFEST_FILE
 
-__all__ = ["CheckedPack", "ImportReport", "check", "import_decodingtrust", "pack_digest"]
-
-
-@dataclass(frozen=True)
-class CheckedPack:
-    """A pack that is good.
-
-    Attributes:
-        manifest: Its `pack.json`.
-        digest: Digest of the pack.
-        rows: Rows by dimension that has an evaluator here.
-        unchecked: Dimensions without one, whose rows nobody looked at.
-    """
-
-    manifest: PackManifest
-    digest: str
-    rows: dict[str, int]
-    unchecked: tuple[str, ...]
+__all__ = [
+    "CheckedPack",
+    "ImportReport",
+    "check_pack",
+    "import_decodingtrust",
+    "pack_digest",
+    "paths_of",
+]
 
 
-def check(uri: str) -> CheckedPack:
-    """Reads a whole pack: every row against its dimension's rules, every file's digest.
+def paths_of(folder: Path) -> list[str]:
+    """Paths of a good pack's files, its manifest first.
 
     Raises:
         AssayError: Names the file, and the line of a broken row.
     """
-    pack = Pack.open(uri)
-    rows = _rows(pack)
-    # After the rows, because who edited a pack wants to know the row first.
-    pack.verify()
-    pack.prompts()
-    unchecked = sorted(set(pack.manifest.dimensions) - set(dimension_names()))
-    return CheckedPack(pack.manifest, pack.digest, rows, tuple(unchecked))
+    return [MANIFEST_FILE, *check_pack(str(folder)).pack.manifest.files]
 
 
 def pack_digest(uri: str) -> str:
@@ -53,18 +37,3 @@ def pack_digest(uri: str) -> str:
     pack = Pack.open(uri)
     pack.verify()
     return pack.digest
-
-
-def _rows(pack: Pack) -> dict[str, int]:
-    checked: dict[str, int] = {}
-    for name in dimension_names():
-        entry = pack.manifest.dimensions.get(name)
-        if entry is None:
-            continue
-        dimension = load_dimension(name)
-        checked[name] = sum(
-            len(pack.rows(scenario.file, dimension.row_model_of(scenario_name)))
-            for scenario_name, scenario in entry.scenarios.items()
-            if scenario.file is not None
-        )
-    return checked

@@ -224,22 +224,25 @@ class ObjectStore:
             shutil.rmtree(partial, ignore_errors=True)
         return to
 
-    def upload_tree(self, local: Path, prefix: str, *, move: bool = False) -> bool:
+    def upload_tree(
+        self, local: Path, prefix: str, *, move: bool = False, last: str = MANIFEST_NAME
+    ) -> bool:
         """Publishes the directory `local` as `prefix`, atomically to readers.
 
-        On `file://` the copy becomes visible by one rename. Elsewhere `manifest.json` goes last,
-        and a tree counts as there once it has one. A published tree is never overwritten: its
+        On `file://` the copy becomes visible by one rename. Elsewhere the file `last` goes last,
+        and a tree counts as there once it has it. A published tree is never overwritten: its
         name is its content.
 
         Args:
             local: Finished directory.
             prefix: Where it goes.
             move: Give `local` up: where the file system allows it is renamed instead of copied.
+            last: The file that makes the tree whole.
 
         Returns:
             Whether this call published it; False if it was there before.
         """
-        if self._is_published(prefix):
+        if self._is_published(prefix, last):
             return False
         if self._local:
             target = Path(self.path_of(prefix))
@@ -252,7 +255,7 @@ class ObjectStore:
                 shutil.rmtree(partial, ignore_errors=True)
         names = sorted(
             (path.relative_to(local).as_posix() for path in local.rglob("*") if path.is_file()),
-            key=lambda name: (name == MANIFEST_NAME, name),
+            key=lambda name: (name == last, name),
         )
         for name in names:
             self._fs.put_file(str(local / name), self.path_of(self.join(prefix, name)))
@@ -260,10 +263,8 @@ class ObjectStore:
 
     # -- helpers ---------------------------------------------------------------------------------
 
-    def _is_published(self, prefix: str) -> bool:
-        if self._local:
-            return self.exists(prefix)
-        return self.exists(self.join(prefix, MANIFEST_NAME))
+    def _is_published(self, prefix: str, last: str) -> bool:
+        return self.exists(prefix if self._local else self.join(prefix, last))
 
     def _key(self, key: str) -> str:
         if key == self.uri or key.startswith(f"{self.uri}/"):

@@ -10,19 +10,21 @@ import grpc
 
 from assay_core.client import channel
 from assay_core.errors import AssayError
-from assay_core.pb import evaluation_pb2_grpc, serving_pb2_grpc
+from assay_core.pb import evaluation_pb2_grpc, pack_pb2_grpc, serving_pb2_grpc
 from assay_core.resources import JsonField, ResourceStore
 from assay_core.server import serve
 from assay_core.settings import load_settings
 from assay_core.storage import ObjectStore
+from assay_evaluators.packs.depot import PackDepot
 from assay_evaluators.sdk.dimension import load_dimension
 from assay_evaluators.sdk.generate import Generator
 from assay_evaluators.service.evaluations import Evaluations
 from assay_evaluators.service.pack_access import PackAccess
 from assay_evaluators.service.servicer import EvaluationServicer
+from assay_evaluators.service.servicer_packs import PackServicer
 from assay_evaluators.service.settings import EvaluatorSettings
 
-SERVICE = "assay.evaluation.v1.EvaluationService"
+SERVICES = ("assay.evaluation.v1.EvaluationService", "assay.evaluation.v1.PackService")
 FIELDS = {
     "dimension": JsonField("spec.evaluation.dimension"),
     "artifact_digest": JsonField("spec.evaluation.subject.artifact_digest"),
@@ -50,7 +52,8 @@ async def run(settings: EvaluatorSettings) -> None:
         def register(server: grpc.aio.Server) -> Sequence[str]:
             servicer = EvaluationServicer(evaluations, packs)
             evaluation_pb2_grpc.add_EvaluationServiceServicer_to_server(servicer, server)
-            return (SERVICE,)
+            pack_pb2_grpc.add_PackServiceServicer_to_server(PackServicer(PackDepot(store)), server)
+            return SERVICES
 
         try:
             await serve(

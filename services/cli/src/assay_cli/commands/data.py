@@ -1,16 +1,28 @@
-"""`assay data ...`: import and check data packs on this machine."""
+"""`assay data ...`: import and check data packs on this machine, upload them to the services."""
 
 from __future__ import annotations
 
+import asyncio
 import importlib
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
 from assay_cli.app import Session, command
+from assay_cli.connect import connected
+from assay_core.client import call
+from assay_core.pb import common_pb2, pack_pb2, pack_pb2_grpc
+
+if TYPE_CHECKING:
+    from assay.evaluation.v1.pack_pb2_grpc import PackServiceAsyncStub as Stub
+
+CHUNK_BYTES = 1024 * 1024
+UPLOAD_SECONDS = 3600.0
 
 app = typer.Typer(help="Data packs.", no_args_is_help=True)
 
@@ -71,7 +83,7 @@ def check(
 ) -> None:
     """Read a whole pack: digests of all files, every row against its dimension's rules."""
     uri = pack if "://" in pack else str(Path(pack).expanduser().absolute())
-    found = _packs().check(uri)
+    found = _packs().check_pack(uri)
     output = session.output
 
     def render() -> None:
@@ -80,17 +92,71 @@ def check(
         if found.unchecked:
             names = ", ".join(found.unchecked)
             output.line(f"not checked row by row, no evaluator is installed: {names}")
-        output.line(found.digest)
+        output.line(found.pack.digest)
 
+    manifest = found.pack.manifest
     facts: dict[str, Any] = {
         "pack": uri,
-        "name": found.manifest.name,
-        "version": found.manifest.version,
-        "licence": found.manifest.licence,
-        "digest": found.digest,
+        "name": manifest.name,
+        "version": manifest.version,
+        "licence": manifest.licence,
+        "digest": found.pack.digest,
         "rows": found.rows,
     }
     output.result(facts, render)
+
+
+@command(app, "upload")
+async def upload(
+    session: Session,
+    pack: Annotated[Path, typer.Argument(help="Directory of a pack.")],
+) -> None:
+    """Upload a pack to the services' object store; studies then name it by the printed URI."""
+    folder = pack.expanduser()
+    session.output.note(f"checking {pack}")
+    paths = await asyncio.to_thread(_packs().paths_of, folder)
+    async with _depot(session) as stub:
+        answer = await call(stub.UploadPack, _pieces(folder, paths), timeout=UPLOAD_SECONDS)
+
+    def render() -> None:
+        session.output.line(answer.pack.digest)
+        session.output.line(answer.pack.uri)
+
+    session.output.result(answer, render)
+
+
+@command(app, "list")
+async def list_packs(
+    session: Session,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Most to show.")] = 100,
+) -> None:
+    """List uploaded packs."""
+    request = pack_pb2.ListPacksRequest(options=common_pb2.ListOptions(page_size=limit))
+    async with _depot(session) as stub:
+        answer = await call(stub.ListPacks, request)
+
+    def render() -> None:
+        table = Table(box=None, pad_edge=False)
+        for name in ("name", "version", "licence", "uri"):
+            table.add_column(name, overflow="fold")
+        for each in answer.packs:
+            table.add_row(each.name, each.version, each.licence, each.uri)
+        session.output.show(table)
+
+    session.output.result(answer, render)
+
+
+def _depot(session: Session) -> AbstractAsyncContextManager[Stub]:
+    """Every evaluator serves the same packs."""
+    address = session.endpoints.any_evaluator()
+    return connected(address, pack_pb2_grpc.PackServiceStub, session.settings)
+
+
+async def _pieces(folder: Path, paths: Sequence[str]) -> AsyncIterator[pack_pb2.UploadPackRequest]:
+    for path in paths:
+        with (folder / path).open("rb") as stream:
+            while chunk := await asyncio.to_thread(stream.read, CHUNK_BYTES):
+                yield pack_pb2.UploadPackRequest(path=path, chunk=chunk)
 
 
 def _packs() -> ModuleType:
