@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from services.serving.tests.memory_runtime import World
 
 from assay_core.client import call, channel, stream
 from assay_core.pb import common_pb2, serving_pb2, serving_pb2_grpc
@@ -76,6 +77,11 @@ def make_model(directory: Path, *, seed: int) -> Path:
     LlamaForCausalLM(config).save_pretrained(directory)
     tokenizer.save_pretrained(directory)
     return directory
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that take the session's engine and gateway away come last."""
+    items.sort(key=lambda item: item.path.name == "test_faults.py")
 
 
 @pytest.fixture(scope="session")
@@ -173,8 +179,14 @@ class Gateway:
 
     process: subprocess.Popen[bytes]
     port: int
+    http_port: int
     home: Path
     log: Path
+
+    @property
+    def openai_url(self) -> str:
+        """Base URL for OpenAI clients."""
+        return f"http://127.0.0.1:{self.http_port}/v1"
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[Client]:
@@ -186,13 +198,14 @@ class Gateway:
 
 
 def free_port() -> int:
-    """A port P such that P and P + 100 (metrics) are free."""
+    """A port P such that P, P + 100 (metrics) and P + 200 (HTTP) are free."""
     while True:
-        with socket.socket() as first, socket.socket() as second:
+        with socket.socket() as first, socket.socket() as second, socket.socket() as third:
             first.bind(("127.0.0.1", 0))
             port = first.getsockname()[1]
             try:
                 second.bind(("127.0.0.1", port + 100))
+                third.bind(("127.0.0.1", port + 200))
             except (OSError, OverflowError):
                 continue
             return port
@@ -208,12 +221,13 @@ def start_gateway(home: Path, **settings: str) -> Gateway:
             [
                 *(sys.executable, "-m", "assay_serving.main"),
                 *("--home", str(home), "--listen", f"127.0.0.1:{port}"),
+                *("--http-listen", f"127.0.0.1:{port + 200}"),
             ],
             stdout=output,
             stderr=subprocess.STDOUT,
             env=environment,
         )
-    return Gateway(process, port, home, log)
+    return Gateway(process, port, port + 200, home, log)
 
 
 async def until(condition: Any, seconds: float) -> None:
@@ -223,6 +237,14 @@ async def until(condition: Any, seconds: float) -> None:
         if time.monotonic() > end:
             raise TimeoutError
         await asyncio.sleep(0.05)
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    made = World(tmp_path)
+    yield made
+    await made.manager.drain()
+    await made.registry.close()
 
 
 @pytest.fixture(scope="session")

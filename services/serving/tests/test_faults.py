@@ -1,7 +1,6 @@
 """Processes really die: the engine starts again with the next load, and nothing is left behind.
 
-These tests take the session's engine and gateway away, so they run after those of `test_engine.py`
-(files run in alphabetical order).
+These tests take the session's engine and gateway away, so they run after all others.
 """
 
 from __future__ import annotations

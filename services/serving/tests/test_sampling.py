@@ -25,7 +25,7 @@ def test_every_sampling_field_reaches_the_engine():
         logprobs=5,
         keep_special_tokens=True,
     )
-    assert engine_arguments(sampling, seed=3, with_prompt_logprobs=True) == {
+    assert engine_arguments(sampling, max_tokens=150, seed=3, with_prompt_logprobs=True) == {
         "n": 1,
         "temperature": 0.7,
         "top_p": 0.9,
@@ -34,14 +34,17 @@ def test_every_sampling_field_reaches_the_engine():
         "seed": 3,
         "stop": ["\n"],
         "logprobs": 5,
-        "prompt_logprobs": 0,
+        "prompt_logprobs": 5,
         "skip_special_tokens": False,
     }
 
 
 def test_greedy_has_no_seed_and_no_filters():
     arguments = engine_arguments(
-        Sampling(temperature=0.0, top_p=0.5, top_k=3), seed=9, with_prompt_logprobs=False
+        Sampling(temperature=0.0, top_p=0.5, top_k=3),
+        max_tokens=16,
+        seed=9,
+        with_prompt_logprobs=False,
     )
     assert (arguments["seed"], arguments["top_p"], arguments["top_k"]) == (None, 1.0, 0)
     assert arguments["logprobs"] is None

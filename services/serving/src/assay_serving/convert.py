@@ -10,9 +10,11 @@ from google.protobuf.duration_pb2 import Duration
 from assay_core.errors import AssayError, InvalidArgument, OutOfRange, Unavailable, to_proto
 from assay_core.pb import serving_pb2 as pb
 from assay_serving.domain import (
+    Answer,
     ChatMessage,
     ChatPrompt,
     Completion,
+    Delta,
     EngineIdentity,
     EngineOptions,
     Failure,
@@ -20,7 +22,6 @@ from assay_serving.domain import (
     FinishReason,
     Item,
     Prompt,
-    Result,
     Sampling,
     TextPrompt,
     TokenLogprob,
@@ -97,11 +98,13 @@ def items(messages: Sequence[pb.GenerateItem]) -> list[Item]:
     return converted
 
 
-def completions(results: Iterable[Result]) -> Iterator[list[pb.Completion]]:
-    """Results as messages, in groups that each stay below `RESPONSE_BYTES`."""
+def completions(answers: Iterable[Answer]) -> Iterator[list[pb.Completion]]:
+    """Finished completions as messages, in groups that each stay below `RESPONSE_BYTES`."""
     group: list[pb.Completion] = []
     size = 0
-    for result in results:
+    for result in answers:
+        if isinstance(result, Delta):
+            continue
         message = _completed(result) if isinstance(result, Completion) else _failed(result)
         length = message.ByteSize() + 8
         if group and size + length > RESPONSE_BYTES:

@@ -47,12 +47,16 @@ Prompt = TokenPrompt | TextPrompt | ChatPrompt
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How tokens are drawn: `temperature` 0 is greedy, `top_k` 0 and `top_p` 1 filter nothing."""
+    """How tokens are drawn: `temperature` 0 is greedy, `top_k` 0 and `top_p` 1 filter nothing.
+
+    `max_tokens` None means as many as the context has room for. `logprobs` k gives the k likeliest
+    tokens at each position, of the prompt too with `prompt_logprobs`.
+    """
 
     temperature: float = 1.0
     top_p: float = 1.0
     top_k: int = 0
-    max_tokens: int = 16
+    max_tokens: int | None = 16
     stop: tuple[str, ...] = ()
     logprobs: int = 0
     prompt_logprobs: bool = False
@@ -61,13 +65,19 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One prompt and the completions wanted of it; completion k draws with seed `seed + k`."""
+    """One prompt and the completions wanted of it; completion k draws with seed `seed + k`.
+
+    With `stream` a completion comes piece by piece (`Delta`) before it comes as a whole. With
+    `echo` the whole also has the texts of the prompt's tokens.
+    """
 
     id: str
     prompt: Prompt = field(repr=False)
     sampling: Sampling
     indices: tuple[int, ...] = (0,)
     seed: int | None = None
+    stream: bool = False
+    echo: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +99,10 @@ class FinishReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One finished completion. `prompt_digest` is the digest of the token ids the model saw."""
+    """One finished completion. `prompt_digest` is the digest of the token ids the model saw.
+
+    `cached_tokens` of the prompt came from the prefix cache.
+    """
 
     item_id: str
     index: int
@@ -101,6 +114,19 @@ class Completion:
     prompt_digest: str
     logprobs: tuple[TokenLogprob, ...] = field(default=(), repr=False)
     prompt_logprobs: tuple[TokenLogprob, ...] = field(default=(), repr=False)
+    prompt_texts: tuple[str, ...] = field(default=(), repr=False)
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """The next piece of a completion that is still being generated."""
+
+    item_id: str
+    index: int
+    text: str = field(repr=False)
+    tokens: int
+    logprobs: tuple[TokenLogprob, ...] = field(default=(), repr=False)
 
 
 class FailureKind(StrEnum):
@@ -128,6 +154,10 @@ class Failure:
 
 
 Result = Completion | Failure
+"""The end of one completion."""
+
+Answer = Result | Delta
+"""What comes out of an engine."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from assay_core.errors import AssayError, Unavailable
 from assay_core.logs import exception_facts, get_logger
 from assay_serving import metrics
 from assay_serving.artifacts import Artifact, verify_files
-from assay_serving.domain import EngineSpec, Failure, Item, Result
+from assay_serving.domain import Answer, EngineSpec, Failure, Item
 from assay_serving.engine_ports import (
     RETRY_SECONDS,
     LoadFacts,
@@ -104,6 +104,17 @@ class Engine:
             )
         self._wake.set()
 
+    async def borrow(self, lease: Lease) -> None:
+        """Ask for the resident artifact, and wait until it is the lease's turn.
+
+        Raises:
+            FailedPrecondition: Its artifact is not resident.
+        """
+        if self._state.digest != lease.digest:
+            raise not_resident()
+        await self.request(self._artifacts[lease.digest], lease)
+        await self.turn(lease.id)
+
     def changed(self) -> None:
         """Something about the leases changed; look at the queue again."""
         self._wake.set()
@@ -120,7 +131,7 @@ class Engine:
 
     async def generate(
         self, items: Sequence[Item], lease_id: str, digest: str
-    ) -> AsyncGenerator[list[Result], None]:
+    ) -> AsyncGenerator[list[Answer], None]:
         """Answer a batch with the leased artifact. Ending the iteration aborts what is left.
 
         Raises:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from assay_core.errors import FailedPrecondition, InvalidArgument
 from assay_serving import metrics
-from assay_serving.domain import Completion, FailureKind, Item, Result
+from assay_serving.domain import Answer, Completion, Delta, FailureKind, Item
 from assay_serving.engine_host import Engine
 from assay_serving.gates import Permit
 
@@ -43,11 +43,11 @@ class GenerateStream:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._answers: asyncio.Queue[list[Result] | Exception | None]
+        self._answers: asyncio.Queue[list[Answer] | Exception | None]
         self._answers = asyncio.Queue(ANSWER_QUEUE)
         self._in_flight: set[str] = set()
 
-    async def run(self, batches: AsyncIterator[Batch]) -> AsyncGenerator[list[Result], None]:
+    async def run(self, batches: AsyncIterator[Batch]) -> AsyncGenerator[list[Answer], None]:
         """Answer every batch; ends when all are answered.
 
         Closing the iteration, or an error, aborts everything in flight in the engine.
@@ -94,7 +94,7 @@ class GenerateStream:
                 await self._check(results, batch.digest)
                 # Room is given back as completions finish, so that the next message enters while
                 # the last ones of this message are still being generated.
-                left -= len(results)
+                left -= sum(not isinstance(result, Delta) for result in results)
                 permit.shrink(left)
                 await self._answers.put(results)
         self._in_flight.difference_update(item.id for item in batch.items)
@@ -109,13 +109,16 @@ class GenerateStream:
                 )
         self._in_flight.update(item.id for item in items)
 
-    async def _check(self, results: Sequence[Result], digest: str) -> None:
+    async def _check(self, results: Sequence[Answer], digest: str) -> None:
         for result in results:
+            if isinstance(result, Delta):
+                continue
             if isinstance(result, Completion):
                 if result.artifact_digest != digest:
                     raise _wrong_weights("the engine answered with another artifact", None)
                 metrics.COMPLETIONS.labels(result.finish_reason.value).inc()
                 metrics.PROMPT_TOKENS.inc(result.prompt_tokens)
+                metrics.CACHED_PROMPT_TOKENS.inc(result.cached_tokens)
                 metrics.COMPLETION_TOKENS.inc(result.completion_tokens)
             elif result.kind is FailureKind.ENGINE_DEAD:
                 raise await self._engine.died()

@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from assay_serving.domain import EngineSpec, Failure, Item, ReplicaStatus, Result
+from assay_serving.domain import Answer, EngineSpec, Failure, Item, ReplicaStatus
 from assay_serving.ray_paths import ray_directory
 from assay_serving.runtime import EngineUnreachableError, RaySettings
 
@@ -54,9 +54,9 @@ class LateRuntime:
 
     def generate(
         self, handle: Any, items: Sequence[Item], digest: str
-    ) -> AsyncGenerator[list[Result], None]:
+    ) -> AsyncGenerator[list[Answer], None]:
         """See `Runtime`."""
-        answers: AsyncGenerator[list[Result], None] = self._ray.generate(handle, items, digest)
+        answers: AsyncGenerator[list[Answer], None] = self._ray.generate(handle, items, digest)
         return answers
 
     async def count_tokens(self, handle: Any, items: Sequence[Item]) -> list[int | Failure]:

@@ -14,11 +14,14 @@ from functools import partial
 
 import grpc
 
+from assay_core.auth import authenticator_for
 from assay_core.errors import AssayError
 from assay_core.pb import serving_pb2, serving_pb2_grpc
 from assay_core.resources import ResourceStore
 from assay_core.server import serve
 from assay_core.settings import load_settings
+from assay_serving.http.app import OpenAIDoor
+from assay_serving.http.server import HttpServer
 from assay_serving.late_runtime import LateRuntime
 from assay_serving.models import ModelManager
 from assay_serving.registry import FIELDS, ModelRegistry
@@ -45,11 +48,29 @@ async def run(settings: ServingSettings) -> None:
         )
         return [SERVICE]
 
+    http = _http_server(settings, models) if settings.http_listen else None
+
+    async def start() -> None:
+        await registry.start()
+        if http is not None:
+            await http.start()
+
+    async def drain() -> None:
+        await models.drain()
+        if http is not None:
+            await http.stop()
+
     try:
-        await serve(settings, "serving", register, on_start=registry.start, on_drain=models.drain)
+        await serve(settings, "serving", register, on_start=start, on_drain=drain)
     finally:
         await registry.close()
         await asyncio.to_thread(runtime.stop)
+
+
+def _http_server(settings: ServingSettings, models: ModelManager) -> HttpServer:
+    """The OpenAI-compatible listener; like the gRPC one it needs tokens beyond loopback."""
+    authenticator = authenticator_for(settings.model_copy(update={"listen": settings.http_listen}))
+    return HttpServer(settings, OpenAIDoor(models, authenticator).application())
 
 
 def _take_signals_back() -> None:

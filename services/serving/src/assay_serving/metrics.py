@@ -33,9 +33,18 @@ COMPLETIONS = Counter(
 PROMPT_TOKENS = Counter(
     "assay_serving_prompt_tokens_total", "Prompt tokens of answered completions."
 )
+CACHED_PROMPT_TOKENS = Counter(
+    "assay_serving_cached_prompt_tokens_total",
+    "Prompt tokens that the prefix cache had; divided by all prompt tokens: its hit ratio.",
+)
 COMPLETION_TOKENS = Counter("assay_serving_completion_tokens_total", "Tokens generated.")
 FIRST_RESULT_SECONDS = Histogram(
     "assay_serving_first_result_seconds",
     "From a batch's arrival to its first finished completion.",
     buckets=_LATENCY_BUCKETS,
+)
+HTTP_REQUESTS = Counter(
+    "assay_serving_http_requests_total",
+    "Requests of the OpenAI-compatible door, by endpoint and HTTP status.",
+    ("endpoint", "status"),
 )

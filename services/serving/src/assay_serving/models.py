@@ -13,13 +13,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from assay_core.auth import Principal
 from assay_core.digest import digest_of, hex_of
 from assay_core.errors import AlreadyExists, FailedPrecondition, Unavailable
 from assay_serving import metrics
 from assay_serving.description import Description, describe
 from assay_serving.domain import EngineOptions
 from assay_serving.engine_host import Engine
-from assay_serving.engine_ports import EngineView
+from assay_serving.engine_ports import EngineView, not_resident
 from assay_serving.leases import Lease, LeaseState, lease_not_held
 from assay_serving.recorder import ModelRecorder
 from assay_serving.registry import Model, ModelRecord, ModelRegistry
@@ -97,7 +98,7 @@ class ModelManager:
         await asyncio.to_thread(lambda: artifact.digest)
         model = self._model(request, description)
         ttl = min(request.ttl, self._settings.max_lease_seconds)
-        lease = Lease(f"lease-{uuid.uuid4().hex}", model.id, artifact.digest, ttl, request.holder)
+        lease = Lease(_lease_id(), model.id, artifact.digest, ttl, request.holder)
         if (known := self._repeated(request, lease)) is not None:
             return await self._registry.get(known.model_id), known
         engine = self._engine(description)
@@ -140,6 +141,30 @@ class ModelManager:
         else:
             await self._recorder.left(engine, model.artifact_digest, "unloaded")
         return await self._registry.get(model_id)
+
+    async def resident(self, principal: Principal) -> list[ModelRecord]:
+        """The models that answer now, of every project that the caller may see."""
+        return [k for k in await self._registry.ready() if principal.may_see(k.model.project)]
+
+    @asynccontextmanager
+    async def borrowed(self, known: ModelRecord) -> AsyncIterator[tuple[Engine, Lease]]:
+        """A resident model under a lease that ends with the context.
+
+        Raises:
+            FailedPrecondition: It is not resident any more.
+        """
+        model = known.model
+        engine = self.engine_of(model)
+        if engine is None:
+            raise not_resident()
+        ttl = self._settings.max_lease_seconds
+        lease = Lease(_lease_id(), model.id, model.artifact_digest, ttl)
+        self._leases[lease.id] = (lease, engine)
+        try:
+            await engine.borrow(lease)
+            yield engine, lease
+        finally:
+            self.release(lease.id)
 
     def knows_lease(self, lease_id: str) -> bool:
         """Whether a lease was given here and not yet forgotten."""
@@ -287,6 +312,10 @@ class ModelManager:
 
     def _sum(self, of: Callable[[Engine], int]) -> int:
         return sum(of(engine) for engine in self._engines.values())
+
+
+def _lease_id() -> str:
+    return f"lease-{uuid.uuid4().hex}"
 
 
 def _draining() -> Unavailable:

@@ -20,7 +20,7 @@ from ray.serve.exceptions import RayServeException
 
 from assay_core.errors import AssayError, Unavailable, from_document
 from assay_core.logs import exception_facts, get_logger
-from assay_serving.domain import EngineSpec, Failure, Item, ReplicaStatus, Result
+from assay_serving.domain import Answer, EngineSpec, Failure, Item, ReplicaStatus
 from assay_serving.engine.replica import EngineReplica
 from assay_serving.ray_paths import ray_directory
 from assay_serving.runtime import EngineUnreachableError, RaySettings, engine_environment
@@ -154,7 +154,7 @@ class RayRuntime:
 
     async def generate(
         self, handle: Any, items: Sequence[Item], digest: str
-    ) -> AsyncGenerator[list[Result], None]:
+    ) -> AsyncGenerator[list[Answer], None]:
         """Answer a batch on one replica; ending the iteration aborts what is left of it.
 
         Raises:

@@ -145,6 +145,10 @@ class ModelRegistry:
         )
         return ModelPage([_model(record) for record in page.records], page.next_page_token)
 
+    async def ready(self) -> list[ModelRecord]:
+        """Every resident model, of whatever project."""
+        return [_model(record) for record in await self._all("ready = true")]
+
     async def watch(self, model_id: str) -> AsyncGenerator[ModelRecord, None]:
         """The model as it is, then each change, until it is resident, failed or gone."""
         async for record in self._store.watch(model_id):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from assay_serving.domain import EngineSpec, Failure, Item, ReplicaStatus, Result
+from assay_serving.domain import Answer, EngineSpec, Failure, Item, ReplicaStatus
 
 
 class EngineUnreachableError(Exception):
@@ -29,7 +29,7 @@ class Runtime(Protocol):
 
     def generate(
         self, handle: Any, items: Sequence[Item], digest: str
-    ) -> AsyncGenerator[list[Result], None]:
+    ) -> AsyncGenerator[list[Answer], None]:
         """Answer a batch; ending the iteration aborts what is left of it."""
 
     async def count_tokens(self, handle: Any, items: Sequence[Item]) -> list[int | Failure]:

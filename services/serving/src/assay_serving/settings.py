@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import Field, field_validator
 
-from assay_core.settings import ServiceSettings, is_loopback, service_config
+from assay_core.settings import ServiceSettings, is_loopback, service_config, split_address
 
 
 class ServingSettings(ServiceSettings):
@@ -49,6 +49,17 @@ class ServingSettings(ServiceSettings):
     max_lease_seconds: float = Field(
         default=3600.0, gt=0, description="Longest time to live of a lease."
     )
+
+    http_listen: str = Field(
+        default="", description="OpenAI-compatible HTTP address HOST:PORT; empty: no such listener."
+    )
+
+    @field_validator("http_listen")
+    @classmethod
+    def _is_http_address(cls, value: str) -> str:
+        if value:
+            split_address(value)
+        return value
 
     @field_validator("ray_address")
     @classmethod

@@ -27,6 +27,9 @@ class Tokenizer(Protocol):
     def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
         """Token ids of `text`."""
 
+    def decode(self, token_ids: list[int]) -> str:
+        """Text of token ids."""
+
     def apply_chat_template(self, conversation: list[dict[str, Any]], **kwargs: Any) -> Any:
         """The conversation as text, by the tokenizer's own template."""
 
@@ -37,6 +40,7 @@ class Encoded:
 
     ids: list[int] = field(repr=False)
     digest: str
+    max_tokens: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +89,12 @@ class PromptEncoder:
                 FailureKind.INVALID_ITEM, str(error), field=error.field, remedy=error.remedy
             )
         digest = prompt_digest(ids)
-        if len(ids) + item.sampling.max_tokens > self._max_model_len:
+        room = self._max_model_len - len(ids)
+        wanted = item.sampling.max_tokens
+        if room < (wanted or 1):
             return Refused(
                 FailureKind.OVERLENGTH,
-                f"prompt has {len(ids)} tokens and max_tokens is {item.sampling.max_tokens}; "
+                f"prompt has {len(ids)} tokens and max_tokens is {wanted or 'not set'}; "
                 f"the context holds {self._max_model_len}",
                 field="prompt",
                 remedy="shorten the prompt, lower sampling.max_tokens, or load the model with a "
@@ -96,7 +102,7 @@ class PromptEncoder:
                 prompt_tokens=len(ids),
                 digest=digest,
             )
-        return Encoded(ids, digest)
+        return Encoded(ids, digest, room if wanted is None else wanted)
 
     def ids_of(self, prompt: Prompt) -> list[int]:
         """Token ids of a prompt in any of its three forms.
@@ -125,6 +131,10 @@ class PromptEncoder:
                 "tokenize with the tokenizer of this artifact",
             )
         return ids
+
+    def texts_of(self, ids: Sequence[int]) -> tuple[str, ...]:
+        """Text of each token by itself."""
+        return tuple(self._tokenizer.decode([token]) for token in ids)
 
     def _render(self, messages: list[dict[str, Any]]) -> str:
         # A template is a program of the model's author: whatever it raises is its refusal of these

@@ -12,13 +12,15 @@ import asyncio
 import contextlib
 import importlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assay_core.errors import AssayError, Unavailable, to_document
 from assay_serving.artifacts import verify_files
 from assay_serving.domain import (
+    Answer,
+    Delta,
     EngineSpec,
     Failure,
     FailureKind,
@@ -83,7 +85,7 @@ class EngineReplica:
             return self._failed(EngineDeadError("the engine process ended"))
         return self._status
 
-    async def generate(self, items: Sequence[Item], digest: str) -> AsyncIterator[list[Result]]:
+    async def generate(self, items: Sequence[Item], digest: str) -> AsyncIterator[list[Answer]]:
         """Answer a batch, completions in the order they finish, a few per step.
 
         Ending the iteration early aborts what is left of the batch in the engine.
@@ -135,12 +137,15 @@ def _start_engine(path: str, spec: EngineSpec) -> VllmEngine:
 
 async def _answer(
     engine: VllmEngine, items: Sequence[Item], digest: str
-) -> AsyncGenerator[list[Result], None]:
+) -> AsyncGenerator[list[Answer], None]:
     prompts = await asyncio.to_thread(engine.encoder.encode_batch, items)
-    done: asyncio.Queue[Result] = asyncio.Queue()
+    done: asyncio.Queue[Answer] = asyncio.Queue()
 
     async def complete(item: Item, index: int, prompt: Encoded | Refused) -> None:
-        done.put_nowait(await _complete(engine, item, index, prompt, digest))
+        on_delta = done.put_nowait if item.stream else None
+        done.put_nowait(
+            await _complete(engine, item, index, prompt, digest=digest, on_delta=on_delta)
+        )
 
     tasks = [
         asyncio.create_task(complete(item, index, prompt))
@@ -150,12 +155,12 @@ async def _answer(
     try:
         left = len(tasks)
         while left:
-            results = [await done.get()]
+            answers = [await done.get()]
             with contextlib.suppress(asyncio.QueueEmpty):
-                while len(results) < COALESCE:
-                    results.append(done.get_nowait())
-            left -= len(results)
-            yield results
+                while len(answers) < COALESCE:
+                    answers.append(done.get_nowait())
+            left -= sum(not isinstance(answer, Delta) for answer in answers)
+            yield answers
     finally:
         for task in tasks:
             task.cancel()
@@ -163,7 +168,13 @@ async def _answer(
 
 
 async def _complete(
-    engine: VllmEngine, item: Item, index: int, prompt: Encoded | Refused, digest: str
+    engine: VllmEngine,
+    item: Item,
+    index: int,
+    prompt: Encoded | Refused,
+    *,
+    digest: str,
+    on_delta: Callable[[Delta], None] | None,
 ) -> Result:
     if isinstance(prompt, Refused):
         return Failure(
@@ -177,7 +188,7 @@ async def _complete(
             prompt_digest=prompt.digest,
         )
     try:
-        return await engine.complete(item, index, prompt, digest)
+        return await engine.complete(item, index, prompt, digest, on_delta)
     except EngineDeadError:
         return Failure(item.id, index, FailureKind.ENGINE_DEAD, "the engine process ended")
     except Exception as error:  # noqa: BLE001 - the boundary: one completion fails, the rest go on

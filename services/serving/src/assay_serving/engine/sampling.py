@@ -20,12 +20,12 @@ def completion_seed(base: int | None, index: int) -> int | None:
 
 
 def engine_arguments(
-    sampling: Sampling, *, seed: int | None, with_prompt_logprobs: bool
+    sampling: Sampling, *, max_tokens: int, seed: int | None, with_prompt_logprobs: bool
 ) -> dict[str, Any]:
     """Keyword arguments of `vllm.SamplingParams` for one completion.
 
     A greedy request has no seed: vLLM would build a generator for nothing. `prompt_logprobs` 0
-    means the prompt's own tokens without alternatives.
+    means the prompt's own tokens without alternatives; None means none at all.
     """
     greedy = sampling.temperature == 0.0
     return {
@@ -33,10 +33,10 @@ def engine_arguments(
         "temperature": sampling.temperature,
         "top_p": 1.0 if greedy else sampling.top_p,
         "top_k": 0 if greedy else sampling.top_k,
-        "max_tokens": sampling.max_tokens,
+        "max_tokens": max_tokens,
         "seed": None if greedy else seed,
         "stop": list(sampling.stop),
         "logprobs": sampling.logprobs or None,
-        "prompt_logprobs": 0 if with_prompt_logprobs else None,
+        "prompt_logprobs": sampling.logprobs if with_prompt_logprobs else None,
         "skip_special_tokens": not sampling.keep_special_tokens,
     }

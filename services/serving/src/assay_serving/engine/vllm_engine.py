@@ -5,6 +5,8 @@ This is the only module that imports vLLM, which takes 17 s; a replica imports i
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
@@ -17,6 +19,7 @@ from vllm.v1.engine.exceptions import EngineDeadError as VllmEngineDeadError
 
 from assay_serving.domain import (
     Completion,
+    Delta,
     EngineSpec,
     Failure,
     FailureKind,
@@ -26,6 +29,7 @@ from assay_serving.domain import (
     TokenLogprob,
     TokenPrompt,
 )
+from assay_serving.engine.arguments import engine_keywords
 from assay_serving.engine.errors import EngineDeadError
 from assay_serving.engine.prompts import Encoded, PromptEncoder
 from assay_serving.engine.sampling import completion_seed, engine_arguments
@@ -44,27 +48,7 @@ class VllmEngine:
     def start(cls, path: str, spec: EngineSpec) -> VllmEngine:
         """Start an engine on the checkpoint at `path`. Blocks for 30 to 70 s on two cores."""
         llm = AsyncLLM.from_engine_args(
-            AsyncEngineArgs(
-                model=path,
-                dtype=spec.dtype,
-                kv_cache_dtype=spec.kv_cache_dtype,
-                max_model_len=spec.max_model_len,
-                tensor_parallel_size=spec.tensor_parallel_size,
-                enforce_eager=spec.device == "cpu",
-                enable_prefix_caching=True,
-                # vLLM's default on a CPU is 128 tokens: shorter prompts would never be shared by
-                # the completions of one item.
-                block_size=32 if spec.device == "cpu" else None,
-                # A prompt cut into chunks draws a token per chunk and rewinds the request's random
-                # generator after each; CPU generators cannot, and the engine dies (vLLM 0.32,
-                # gpu_model_runner._bookkeeping_sync).
-                enable_chunked_prefill=spec.device != "cpu",
-                trust_remote_code=False,
-                load_format="safetensors",
-                generation_config="vllm",
-                enable_log_requests=False,
-                disable_log_stats=True,
-            )
+            AsyncEngineArgs(**engine_keywords(path, spec), enable_log_requests=False)
         )
         encoder = PromptEncoder(
             llm.get_tokenizer(),
@@ -97,9 +81,21 @@ class VllmEngine:
             raise RuntimeError(f"no token came out: {result.kind}")
 
     async def complete(
-        self, item: Item, index: int, prompt: Encoded, artifact_digest: str
+        self,
+        item: Item,
+        index: int,
+        prompt: Encoded,
+        artifact_digest: str,
+        on_delta: Callable[[Delta], None] | None = None,
     ) -> Completion | Failure:
         """Generate completion `index` of `item`. Cancelling this call aborts it in the engine.
+
+        Args:
+            item: The prompt's item.
+            index: Which completion of it.
+            prompt: The item's prompt as token ids.
+            artifact_digest: Goes into the answer.
+            on_delta: Called with each piece as it comes; None asks for the whole only.
 
         Raises:
             EngineDeadError: The engine process is gone.
@@ -107,32 +103,41 @@ class VllmEngine:
         first = item.sampling.prompt_logprobs and index == min(item.indices)
         arguments = engine_arguments(
             item.sampling,
+            max_tokens=prompt.max_tokens,
             seed=completion_seed(item.seed, index),
             with_prompt_logprobs=first,
         )
+        kind = RequestOutputKind.DELTA if on_delta else RequestOutputKind.FINAL_ONLY
+        whole = _Whole()
         try:
-            params = SamplingParams(output_kind=RequestOutputKind.FINAL_ONLY, **arguments)
+            params = SamplingParams(output_kind=kind, **arguments)
             # The id is ours: items of two streams may have the same id.
             answers = self._llm.generate(tokens_input(list(prompt.ids)), params, uuid4().hex)
-            last = [answer async for answer in answers][-1]
+            async for answer in answers:
+                piece = answer.outputs[0]
+                logprobs = _logprobs(piece.token_ids, piece.logprobs, item.sampling.logprobs)
+                whole.add(answer, piece, logprobs)
+                if on_delta and piece.token_ids:
+                    on_delta(Delta(item.id, index, piece.text, len(piece.token_ids), logprobs))
         except VllmEngineDeadError:
             raise EngineDeadError from None
         except VLLMClientError as error:
             return self._refused(item, index, prompt, type(error).__name__)
-        output = last.outputs[0]
-        if output.finish_reason not in set(FinishReason):
-            return self._refused(item, index, prompt, f"finish reason {output.finish_reason}")
+        if whole.finish_reason not in set(FinishReason):
+            return self._refused(item, index, prompt, f"finish reason {whole.finish_reason}")
         return Completion(
             item_id=item.id,
             index=index,
-            text=output.text,
-            finish_reason=FinishReason(output.finish_reason),
+            text="".join(whole.texts),
+            finish_reason=FinishReason(whole.finish_reason),
             prompt_tokens=len(prompt.ids),
-            completion_tokens=len(output.token_ids),
+            completion_tokens=whole.tokens,
             artifact_digest=artifact_digest,
             prompt_digest=prompt.digest,
-            logprobs=_logprobs(output.token_ids, output.logprobs, item.sampling.logprobs),
-            prompt_logprobs=_logprobs(prompt.ids, last.prompt_logprobs, 0) if first else (),
+            logprobs=tuple(whole.logprobs),
+            prompt_logprobs=_logprobs(prompt.ids, whole.prompt_logprobs, item.sampling.logprobs),
+            prompt_texts=self.encoder.texts_of(prompt.ids) if item.echo else (),
+            cached_tokens=whole.cached_tokens,
         )
 
     def stop(self) -> None:
@@ -149,6 +154,26 @@ class VllmEngine:
             prompt_tokens=len(prompt.ids),
             prompt_digest=prompt.digest,
         )
+
+
+@dataclass(slots=True)
+class _Whole:
+    """A completion put together from its pieces; there is one piece unless it is streamed."""
+
+    texts: list[str] = field(default_factory=list)
+    logprobs: list[TokenLogprob] = field(default_factory=list)
+    tokens: int = 0
+    finish_reason: str | None = None
+    prompt_logprobs: Any = None
+    cached_tokens: int = 0
+
+    def add(self, answer: Any, piece: Any, logprobs: Sequence[TokenLogprob]) -> None:
+        self.texts.append(piece.text)
+        self.logprobs += logprobs
+        self.tokens += len(piece.token_ids)
+        self.finish_reason = piece.finish_reason
+        self.prompt_logprobs = self.prompt_logprobs or answer.prompt_logprobs
+        self.cached_tokens = max(self.cached_tokens, answer.num_cached_tokens or 0)
 
 
 def _logprobs(ids: Any, positions: Any, top: int) -> tuple[TokenLogprob, ...]:

@@ -1,0 +1,1 @@
+"""The OpenAI-compatible HTTP door: completions, chat completions and models on the same engines."""
