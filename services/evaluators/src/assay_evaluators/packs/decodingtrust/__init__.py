@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
+from assay_evaluators.packs.decodingtrust.adv_demonstration import import_adv_demonstration
+from assay_evaluators.packs.decodingtrust.advglue import import_advglue
 from assay_evaluators.packs.decodingtrust.ethics import import_ethics
 from assay_evaluators.packs.decodingtrust.fairness import import_fairness
+from assay_evaluators.packs.decodingtrust.ood import import_ood
 from assay_evaluators.packs.decodingtrust.report import ImportReport, ScenarioReport
 from assay_evaluators.packs.decodingtrust.source import Checkout
 from assay_evaluators.packs.decodingtrust.stereotype import import_stereotype
@@ -16,8 +19,11 @@ from assay_evaluators.packs.writing import PackWriter
 __all__ = ["ImportReport", "ScenarioReport", "import_decodingtrust"]
 
 _IMPORTERS = {
+    "adv_demonstration": import_adv_demonstration,
+    "advglue": import_advglue,
     "ethics": import_ethics,
     "fairness": import_fairness,
+    "ood": import_ood,
     "stereotype": import_stereotype,
 }
 _FACTS = {

@@ -88,6 +88,20 @@ class Checkout:
             raise _damaged(path, reader.line_num, "is not CSV") from None
         return records
 
+    def json_object(self, path: str) -> dict[str, Any]:
+        """The object of a JSON file.
+
+        Raises:
+            DataLoss: If it is none.
+        """
+        try:
+            document = json.loads(self._bytes(path))
+        except ValueError as error:
+            raise _damaged(path, getattr(error, "lineno", 1), "is not JSON") from None
+        if not isinstance(document, dict):
+            raise _damaged(path, 1, "is not an object")
+        return document
+
     def json_lines(self, path: str) -> list[tuple[int, dict[str, Any]]]:
         """Objects of a JSON Lines file with their line numbers.
 
@@ -129,6 +143,16 @@ class Checkout:
                 f"data/{path}", "is larger than any file of DecodingTrust", remedy="check the file"
             )
         return file.read_bytes()
+
+
+def damaged_record(path: str, where: str, problem: str) -> DataLoss:
+    """The error of a record inside one JSON document; `where` says which: `sst2[3]`."""
+    return DataLoss(
+        f"{path}: {where} {problem}",
+        field=f"{path}:{where}",
+        reason="SOURCE_FILE_DAMAGED",
+        remedy="get the file again from where it came",
+    )
 
 
 def damaged_row(path: str, line: int, problem: str) -> DataLoss:
