@@ -57,11 +57,13 @@ def plan(pack, dimension, scenarios=(), **changes):
 
 def test_rows_found_are_those_of_the_specification(imported, decodingtrust):
     report, _ = imported
-    found = {(s.dimension, s.scenario): s.rows for s in report.scenarios if s.rows}
+    here = {dimension for dimension, _ in COUNTS}
+    reports = [s for s in report.scenarios if s.dimension in here]
+    found = {(s.dimension, s.scenario): s.rows for s in reports if s.rows}
     train = (decodingtrust / "data/machine_ethics/ethics/commonsense/cm_train.csv").exists()
     assert found == COUNTS | ({("ethics", "few_shot"): 2109} if train else {})
     if not train:
-        (gap,) = [s for s in report.scenarios if not s.is_whole]
+        (gap,) = [s for s in reports if not s.is_whole]
         assert (gap.scenario, gap.rows, gap.rows_expected) == ("few_shot", 0, 2109)
         assert "cm_train.csv" in gap.missing
 
