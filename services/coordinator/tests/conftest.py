@@ -82,9 +82,10 @@ class Coordinator:
         os.kill(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
-    def terminate(self) -> int:
+    async def terminate(self) -> int:
+        """SIGTERM; waits on a thread, because its peers answer from this event loop."""
         self.process.terminate()
-        return self.process.wait(timeout=30)
+        return await asyncio.to_thread(self.process.wait, 60)
 
     async def close(self) -> None:
         if self.process is not None and self.process.poll() is None:
@@ -150,7 +151,8 @@ async def coordinator(stack):
 
 
 @pytest.fixture
-def world(stack):
+def world(stack, model):
     """The peers, with every knob as it was."""
     stack.world.reset()
+    stack.world.model = model
     return stack.world

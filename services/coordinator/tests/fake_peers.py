@@ -3,6 +3,9 @@
 They run in the test process behind real sockets and the real shell (validation, errors), keep what
 they made by content as the real ones do, and count work, so that a test can say that nothing was
 done twice. They make no tensors and no text.
+
+A `Gate` stops work half-way until the test lets it go on, so that a test acts at a moment, however
+fast or slow the machine is.
 """
 
 from __future__ import annotations
@@ -43,6 +46,35 @@ def digest(*parts: object) -> str:
     return "sha256:" + hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()
 
 
+class Gate:
+    """Work whose artifact it holds stops half-way, until it is opened."""
+
+    def __init__(self) -> None:
+        self._held: set[str] | None = set()
+        self._released: set[str] = set()
+
+    def hold(self, *artifacts: str) -> None:
+        """Hold these artifacts, or all."""
+        self._held = set(artifacts) or None
+        self._released.clear()
+
+    def release(self, artifact: str) -> None:
+        """Let one artifact go on."""
+        self._released.add(artifact)
+
+    def open(self) -> None:
+        """Let everything go on."""
+        self._held = set()
+
+    def holds(self, artifact: str) -> bool:
+        held = self._held is None or artifact in self._held
+        return held and artifact not in self._released
+
+    async def passed(self, artifact: str) -> None:
+        while self.holds(artifact):  # noqa: ASYNC110 - a gate is opened by what a test sees
+            await asyncio.sleep(0.01)
+
+
 async def watch(resource, response):
     """Yield a message each time its bytes change, until its state is terminal."""
     seen = None
@@ -62,7 +94,7 @@ class FakeCompression(compression_pb2_grpc.CompressionServiceServicer):
         self.by_request: dict[str, str] = {}
         self.artifacts: dict[str, compression_pb2.Artifact] = {}
         self.made: list[tuple[str, str]] = []
-        self.seconds = 0.05
+        self.gate = Gate()
         self.failing: set[str] = set()
         self.tasks: dict[str, asyncio.Task] = {}
 
@@ -89,7 +121,8 @@ class FakeCompression(compression_pb2_grpc.CompressionServiceServicer):
             variant.meta.state = S.STATE_RUNNING
             variant.meta.progress.total, variant.meta.progress.unit = 4, "layers"
             for layer in range(4):
-                await asyncio.sleep(self.seconds / 4)
+                if layer == 2:
+                    await self.gate.passed(content)
                 variant.meta.progress.completed = layer + 1
             if recipe.label() in self.failing:
                 variant.meta.error.code = "INVALID_ARGUMENT"
@@ -155,7 +188,7 @@ class FakeServing(serving_pb2_grpc.ServingServiceServicer):
         self.released: list[float] = []
         self.numbers = itertools.count()
         self.requests: dict[str, serving_pb2.LoadModelResponse] = {}
-        self.load_seconds = 0.05
+        self.gate = Gate()
         self.tasks: set[asyncio.Task] = set()
 
     def _alive(self, lease_id: str) -> bool:
@@ -220,7 +253,7 @@ class FakeServing(serving_pb2_grpc.ServingServiceServicer):
             model.meta.state = S.STATE_CANCELLED
             return
         model.meta.state = S.STATE_RUNNING
-        await asyncio.sleep(self.load_seconds)
+        await self.gate.passed(model.artifact_digest)
         if self.resident != model.artifact_digest:
             self.loads.append(model.artifact_digest)
         self.resident = model.artifact_digest
@@ -261,7 +294,7 @@ class FakeEvaluator(evaluation_pb2_grpc.EvaluationServiceServicer):
     data: ObjectStore
     accuracy: dict[str, float] = field(default_factory=dict)  # by artifact digest
     scenarios: tuple[Scenario, ...] = (Scenario("zero_shot"), Scenario("few_shot"))
-    seconds_per_completion: float = 0.0005
+    gate: Gate = field(default_factory=Gate)
     broken: str = ""
     stored: dict[str, set[tuple[str, int]]] = field(default_factory=dict)
     generated: list[tuple[str, str, int]] = field(default_factory=list)
@@ -276,9 +309,16 @@ class FakeEvaluator(evaluation_pb2_grpc.EvaluationServiceServicer):
             for index in range(count):
                 yield scenario.name, index
 
+    async def DescribeDimension(self, request, context):
+        versions = ("assay-2026", "ct-2024-02", "dt-2024-09")
+        return evaluation_pb2.DescribeDimensionResponse(
+            dimension=self.dimension,
+            parsers=[evaluation_pb2.ParserDescription(version=version) for version in versions],
+        )
+
     async def PlanEvaluation(self, request, context):
         if self.broken:
-            raise InvalidArgument.of("spec.pack", self.broken, remedy="import the pack again")
+            raise InvalidArgument.of(self.broken, "field text: missing", remedy="correct the row")
         rows = list(self._rows(request.spec))
         have = self.stored.get(request.spec.subject.artifact_digest, set())
         stored = sum(row in have for row in rows)
@@ -319,11 +359,13 @@ class FakeEvaluator(evaluation_pb2_grpc.EvaluationServiceServicer):
         for row in rows:
             if row in have:
                 continue
+            if progress.completed >= progress.total / 2:
+                await self.gate.passed(artifact)
             while not self.serving.valid(self.leases.get(evaluation.meta.id, ""), artifact):
                 evaluation.meta.state = S.STATE_WAITING_FOR_MODEL
                 await asyncio.sleep(0.02)
             evaluation.meta.state = S.STATE_RUNNING
-            await asyncio.sleep(self.seconds_per_completion)
+            await asyncio.sleep(0)
             have.add(row)
             self.generated.append((artifact, *row))
             progress.completed = sum(row in have for row in rows)
@@ -398,6 +440,7 @@ class World:
             name: FakeEvaluator(name, self.serving, self.data) for name in dimensions
         }
         self.addresses: dict[str, str] = {}
+        self.model = ""  # of the test that runs
         self._exit = AsyncExitStack()
 
     async def __aenter__(self) -> World:
@@ -429,11 +472,21 @@ class World:
     def reset(self) -> None:
         """Every knob as it was; what was made stays, as it would."""
         self.compression.failing.clear()
-        self.compression.seconds = 0.05
-        self.serving.load_seconds = 0.05
+        self.compression.gate.open()
+        self.serving.gate.open()
         for evaluator in self.evaluators.values():
-            evaluator.seconds_per_completion = 0.0005
+            evaluator.gate.open()
             evaluator.broken = ""
+
+    def hold(self, *labels: str) -> None:
+        """Stop the evaluations of these variants, or all, half-way."""
+        for evaluator in self.evaluators.values():
+            evaluator.gate.hold(*(self.artifact(self.model, label) for label in labels))
+
+    def open(self) -> None:
+        """Let every evaluation go on."""
+        for evaluator in self.evaluators.values():
+            evaluator.gate.open()
 
     def artifact(self, model: str, label: str, seed: int = 0) -> str:
         return digest(model, label, seed)

@@ -5,9 +5,9 @@ Addresses are settings: no request can make the coordinator call another host.
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, TypeVar
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from typing import TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_delay
 from tenacity.wait import wait_base, wait_exponential_jitter
@@ -23,6 +23,7 @@ from assay_core.pb import (
 )
 
 ResultT = TypeVar("ResultT")
+UpdateT = TypeVar("UpdateT")
 _LOG = get_logger("assay.coordinator.peers")
 
 
@@ -127,14 +128,32 @@ async def patiently(
     return await retrying(action)
 
 
-async def latest(
-    updates: AsyncIterator[Any], *, at_most_every: float
-) -> AsyncIterator[tuple[Any, bool]]:
-    """Updates of a watch, each with whether enough time has passed to write it down."""
-    last = 0.0
-    async for update in updates:
-        now = time.monotonic()
-        due = now - last >= at_most_every
-        if due:
-            last = now
-        yield update, due
+async def latest(updates: AsyncIterator[UpdateT], *, every: float) -> AsyncGenerator[UpdateT, None]:
+    """The newest update of a watch, at most one in `every` seconds; the last one always comes.
+
+    Raises:
+        AssayError: What the watch raised, after its last update.
+    """
+    arrived = asyncio.Event()
+    newest: list[UpdateT] = []
+
+    async def read() -> None:
+        async for update in updates:
+            newest[:] = [update]
+            arrived.set()
+
+    reading = asyncio.create_task(read())
+    try:
+        while True:
+            arriving = asyncio.create_task(arrived.wait())
+            await asyncio.wait({reading, arriving}, return_when=asyncio.FIRST_COMPLETED)
+            arriving.cancel()
+            if not arrived.is_set():
+                break
+            arrived.clear()
+            yield newest[0]
+            await asyncio.wait({reading}, timeout=every)
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+    reading.result()

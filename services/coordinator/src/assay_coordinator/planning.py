@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from assay_coordinator.admission import NO_ARTIFACT
 from assay_coordinator.domain.matrix import PlannedVariant, expand
 from assay_coordinator.domain.progress import EngineFacts
 from assay_coordinator.domain.study import StudySpec
@@ -16,8 +17,6 @@ from assay_core.errors import AssayError
 from assay_core.pb import common_pb2, compression_pb2, evaluation_pb2, serving_pb2
 from assay_core.recipes import Calibration, Recipe
 
-# Stands for an artifact that does not exist yet: nothing is stored under it.
-_NO_ARTIFACT = "sha256:" + "0" * 64
 _SECONDS = 60.0
 
 
@@ -96,7 +95,7 @@ async def _subject(
     peers: Peers, artifact: compression_pb2.Artifact | None
 ) -> tuple[str, EngineFacts]:
     if artifact is None:
-        return _NO_ARTIFACT, EngineFacts()
+        return NO_ARTIFACT, EngineFacts()
     request = serving_pb2.DescribeEngineRequest(artifact_uri=artifact.uri)
     described = await call(peers.serving.DescribeEngine, request, timeout=_SECONDS)
     return artifact.digest, wire.engine(described)

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from assay_coordinator.admission import admit
 from assay_coordinator.domain.comparison import Comparison, GateResult
 from assay_coordinator.domain.policy import GatePolicy
 from assay_coordinator.domain.progress import EvaluationStatus, VariantStatus
@@ -47,11 +48,10 @@ class Studies:
         """Create and start a study; the same request id is the same study.
 
         Raises:
-            InvalidArgument: If a dimension has no evaluator.
+            AssayError: If an evaluator can tell that it cannot run; see `admission`.
             ResourceExhausted: If the project has too many active studies.
         """
-        for dimension in spec.dimensions:
-            self._context.peers.evaluator(dimension)
+        await admit(self._context.peers, spec)
         study_id = f"study-{uuid.uuid4().hex[:12]}"
         record, created = await self._context.records.create(study_id, project, request_id, spec)
         if created:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 from assay_coordinator.domain.progress import Job
+from assay_coordinator.peers import latest
 from assay_coordinator.wire import peers as wire
 from assay_coordinator.workflows.context import VariantWork
 from assay_core.client import stream
@@ -70,15 +70,13 @@ async def _watch(work: VariantWork, variant: compression_pb2.Variant) -> compres
     """Follow the job until its stream ends; the last state seen."""
     if wire.state_name(variant.meta.state) in _TERMINAL:
         return variant
-    written = 0.0
     request = compression_pb2.WatchVariantRequest(id=variant.meta.id)
+    updates = stream(work.context.peers.compression.WatchVariant, request)
     try:
-        async for update in stream(work.context.peers.compression.WatchVariant, request):
+        async for update in latest(updates, every=_WRITE_SECONDS):
             variant = update.variant
-            if time.monotonic() - written >= _WRITE_SECONDS:
-                written = time.monotonic()
-                progress = wire.progress(variant.meta.progress)
-                await work.set(compression=progress, phase=progress.phase or "compressing")
+            progress = wire.progress(variant.meta.progress)
+            await work.set(compression=progress, phase=progress.phase or "compressing")
     except AssayError as error:
         if not is_retryable(error):
             raise

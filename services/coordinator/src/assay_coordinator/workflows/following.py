@@ -7,6 +7,7 @@ import time
 from contextlib import aclosing
 
 from assay_coordinator.domain.progress import EvaluationStatus, Job
+from assay_coordinator.peers import latest
 from assay_coordinator.wire import peers as wire
 from assay_coordinator.workflows.context import VariantWork
 from assay_coordinator.workflows.leases import LeaseKeeper
@@ -76,7 +77,6 @@ class _Follower:
             spec=spec,
             parser_versions=work.run.spec.parser_versions,
         )
-        self._written = 0.0
 
     async def create(self) -> evaluation_pb2.Evaluation:
         """Create the evaluation, or find it and hand over the current lease."""
@@ -85,7 +85,7 @@ class _Follower:
         create = self._stub.CreateEvaluation
         evaluation = (await self._work.call(create, self._request, self._name)).evaluation
         await self._work.put_job(self._job(evaluation))
-        await self._write(evaluation, at_once=True)
+        await self._write(evaluation)
         return evaluation
 
     async def follow(self, evaluation: evaluation_pb2.Evaluation) -> bool:
@@ -114,7 +114,8 @@ class _Follower:
             return evaluation
         request = evaluation_pb2.WatchEvaluationRequest(id=evaluation.meta.id)
         waiting_since: float | None = None
-        async with aclosing(stream(self._stub.WatchEvaluation, request)) as updates:
+        stream_of_all = stream(self._stub.WatchEvaluation, request)
+        async with aclosing(latest(stream_of_all, every=_WRITE_SECONDS)) as updates:
             while True:
                 try:
                     async with asyncio.timeout(_PATIENCE_WITHOUT_MODEL if waiting_since else None):
@@ -142,14 +143,10 @@ class _Follower:
             raise ModelNeededError
         await self._keeper.verify()
 
-    async def _write(self, evaluation: evaluation_pb2.Evaluation, at_once: bool = False) -> None:
-        """Write down progress, a change of state at once and the rest twice a second."""
+    async def _write(self, evaluation: evaluation_pb2.Evaluation) -> None:
+        """Write down state and progress."""
         state = wire.state_name(evaluation.meta.state)
         progress = wire.progress(evaluation.meta.progress)
-        changed = state != self._status.state
-        if not (at_once or changed or time.monotonic() - self._written >= _WRITE_SECONDS):
-            return
-        self._written = time.monotonic()
         if not progress.total:
             progress = self._status.progress
         # SUCCEEDED is written with its scores, in one piece: see _finish.

@@ -158,7 +158,7 @@ class Comparison(_message.Message):
     minimum_detectable_effect: _builtins.float
     """Smallest loss that these rows could show with 80 % power, in points."""
     complete: _builtins.bool
-    """True if the dimension is complete on both sides."""
+    """True if no scenario of the dimension is missing on either side."""
     @_builtins.property
     def notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What a reader must know: confounders, missing scenarios."""

@@ -452,7 +452,7 @@ class PlannedDimension(_message.Message):
     dimension: _builtins.str
     """Dimension."""
     complete: _builtins.bool
-    """Whether the pack has all its data."""
+    """Whether the pack has rows of every scenario."""
     problem: _builtins.str
     """Why it cannot be planned; empty if it can."""
     @_builtins.property

@@ -155,7 +155,9 @@ class Evaluation(_message.Message):
     pack_digest: _builtins.str
     """Digest of the pack that was read."""
     complete: _builtins.bool
-    """True if no scenario of the dimension is missing or cut short."""
+    """True if no scenario of the dimension is missing. Rows left out by `row_limit` show in the counts
+    (n of n_expected): they make an estimate from a sample, not an incomplete dimension.
+    """
     @_builtins.property
     def meta(self) -> _state_pb2.ResourceMeta:
         """Id, project, state, progress in completions, error."""
@@ -307,7 +309,7 @@ class Score(_message.Message):
     refusal_rule: _builtins.str
     """The rule of the refusal rate, by name."""
     complete: _builtins.bool
-    """True if no scenario is missing."""
+    """True if no scenario is missing; the same meaning as of Evaluation.complete."""
     verdicts_uri: _builtins.str
     """URI of the verdict shard (schema v1, no text)."""
     verdicts_digest: _builtins.str
@@ -704,7 +706,7 @@ class PlanEvaluationResponse(_message.Message):
     pack_digest: _builtins.str
     """Digest of the pack."""
     complete: _builtins.bool
-    """True if the pack has all data of the dimension."""
+    """True if the pack has rows of every scenario of the dimension."""
     @_builtins.property
     def scenarios(self) -> _containers.RepeatedCompositeFieldContainer[Global___ScenarioPlan]:
         """Scenario by scenario."""

@@ -1,0 +1,62 @@
+"""What is checked before a study is accepted: whatever its evaluators can tell without a model."""
+
+from __future__ import annotations
+
+import asyncio
+
+from assay_coordinator.domain.progress import EngineFacts
+from assay_coordinator.domain.study import StudySpec
+from assay_coordinator.peers import Peers
+from assay_coordinator.wire import peers as wire
+from assay_core.client import call
+from assay_core.errors import AssayError, DataLoss, InvalidArgument, NotFound, Unimplemented
+from assay_core.pb import evaluation_pb2
+
+# Stands for an artifact that does not exist yet: nothing is stored under it.
+NO_ARTIFACT = "sha256:" + "0" * 64
+
+_SECONDS = 20.0
+_CALLERS_MISTAKES = (DataLoss, InvalidArgument, NotFound, Unimplemented)
+
+
+async def admit(peers: Peers, spec: StudySpec) -> None:
+    """Refuse a study that cannot run: an unknown dimension or parser, a pack that is not whole.
+
+    An evaluator that is away refuses nothing: the study waits for it, and finds out then.
+
+    Raises:
+        AssayError: What the first such evaluator says, with file and row of a broken pack; the
+            dimension is in the metadata.
+    """
+    for dimension in spec.dimensions:
+        peers.evaluator(dimension)
+    await asyncio.gather(*(_admit(peers, spec, dimension) for dimension in spec.dimensions))
+
+
+async def _admit(peers: Peers, spec: StudySpec, dimension: str) -> None:
+    evaluator = peers.evaluator(dimension)
+    try:
+        described = await call(
+            evaluator.DescribeDimension, evaluation_pb2.DescribeDimensionRequest(), timeout=_SECONDS
+        )
+        _check_parsers(spec, described)
+        request = evaluation_pb2.PlanEvaluationRequest(
+            spec=wire.evaluation_spec(spec, dimension, NO_ARTIFACT, EngineFacts())
+        )
+        await call(evaluator.PlanEvaluation, request, timeout=_SECONDS)
+    except AssayError as error:
+        if isinstance(error, _CALLERS_MISTAKES):
+            error.metadata = {**error.metadata, "dimension": dimension}
+            raise
+
+
+def _check_parsers(spec: StudySpec, described: evaluation_pb2.DescribeDimensionResponse) -> None:
+    known = [parser.version for parser in described.parsers]
+    unknown = [version for version in spec.parser_versions if version not in known]
+    if unknown:
+        raise InvalidArgument.of(
+            "spec.parser_versions",
+            f"names {unknown[0]!r}, which {described.dimension} does not have",
+            remedy=f"choose from: {', '.join(known)}",
+            reason="UNKNOWN_PARSER",
+        )
