@@ -161,6 +161,11 @@ class Dimension(ABC):
         del scenario, outcomes
         return {}
 
+    def overall_values(self, by_scenario: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+        """Sub-values of the dimension as a whole, from those of its scenarios."""
+        del by_scenario
+        return {}
+
     def refusal_rate(self, rates: Mapping[str, float]) -> float:
         """The dimension's refusal rate from those of its scenarios: their plain mean."""
         return fmean(rates.values()) if rates else 0.0

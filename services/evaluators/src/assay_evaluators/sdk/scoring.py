@@ -158,6 +158,7 @@ def _document(
         "score": None if missing else _value(formula, table),
         "partial_score": None if partial is None else _value(partial, table),
         "paper_rounded_score": rounded,
+        "sub_values": plan.dimension.overall_values(sub_values),
         "refusal_rate": plan.dimension.refusal_rate(rates),
         "refusal_rule": parser.refusal_rule,
         "counts": _sum_counts(by_name[name]["counts"] for name in by_name),

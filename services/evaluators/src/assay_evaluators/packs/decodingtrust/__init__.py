@@ -10,9 +10,11 @@ from assay_evaluators.packs.decodingtrust.advglue import import_advglue
 from assay_evaluators.packs.decodingtrust.ethics import import_ethics
 from assay_evaluators.packs.decodingtrust.fairness import import_fairness
 from assay_evaluators.packs.decodingtrust.ood import import_ood
+from assay_evaluators.packs.decodingtrust.privacy import import_privacy
 from assay_evaluators.packs.decodingtrust.report import ImportReport, ScenarioReport
 from assay_evaluators.packs.decodingtrust.source import Checkout
 from assay_evaluators.packs.decodingtrust.stereotype import import_stereotype
+from assay_evaluators.packs.decodingtrust.toxicity import import_toxicity
 from assay_evaluators.packs.prompts import Prompts
 from assay_evaluators.packs.writing import PackWriter
 
@@ -24,14 +26,17 @@ _IMPORTERS = {
     "ethics": import_ethics,
     "fairness": import_fairness,
     "ood": import_ood,
+    "privacy": import_privacy,
     "stereotype": import_stereotype,
+    "toxicity": import_toxicity,
 }
 _FACTS = {
     "name": "decodingtrust",
     "version": "161ae83",
     "licence": "CC BY-SA 4.0",
     "attribution": "DecodingTrust (Wang et al., 2023), https://github.com/AI-secure/DecodingTrust;"
-    " its inner data sets keep their own terms (ETHICS, Adult, Communities and Crime)",
+    " its inner data sets keep their own terms (ETHICS, Adult, Communities and Crime,"
+    " RealToxicityPrompts, Enron)",
     # Stereotype rows are offensive by design: nothing shows them unasked.
     "display": "deny",
     "source": "imported from a local checkout of DecodingTrust",
