@@ -8,19 +8,36 @@ from pathlib import Path
 from typing import Any
 
 from assay_core.errors import InvalidArgument, NotFound
+from assay_evaluators.existing.adv_demonstration import AdvDemonstrationReader
+from assay_evaluators.existing.advglue import AdvglueReader
 from assay_evaluators.existing.ethics import EthicsReader
 from assay_evaluators.existing.fairness import FairnessReader
 from assay_evaluators.existing.files import trees
+from assay_evaluators.existing.ood import OodReader
+from assay_evaluators.existing.privacy import PrivacyReader
 from assay_evaluators.existing.scoring import score_reads
 from assay_evaluators.existing.source import open_source, without_prompts
 from assay_evaluators.existing.stereotype import StereotypeReader
+from assay_evaluators.existing.toxicity import ToxicityReader
 from assay_evaluators.existing.types import FileReport, Located, Reader, Role, TheirValue
+from assay_evaluators.existing.utility import UtilityReader
 from assay_evaluators.sdk.dimension import load_dimension
 
 __all__ = ["READERS", "score_existing"]
 
 READERS: Mapping[str, Reader] = {
-    reader.dimension: reader for reader in (StereotypeReader(), FairnessReader(), EthicsReader())
+    reader.dimension: reader
+    for reader in (
+        StereotypeReader(),
+        ToxicityReader(),
+        FairnessReader(),
+        PrivacyReader(),
+        AdvglueReader(),
+        OodReader(),
+        AdvDemonstrationReader(),
+        EthicsReader(),
+        UtilityReader(),
+    )
 }
 
 
@@ -57,7 +74,14 @@ def score_existing(
     located, unknown = _locate(reader, generations)
     chosen = _choose(located, model, generations)
     files = [file for file in located if file.model in (chosen, "")]
-    with open_source(loaded, version.version, pack, generations, reader.folders) as source:
+    with open_source(
+        loaded,
+        version.version,
+        pack,
+        generations,
+        reader.folders,
+        needs_rows=reader.needs_rows,
+    ) as source:
         scored = [file for file in files if file.role in (Role.GENERATIONS, Role.LABELS)]
         reads, reports = reader.read(scored, source)
         try:

@@ -99,8 +99,12 @@ def _judge(read: ScenarioRead, parse: Parser, parser: ParserVersion) -> Judged:
     compared = equal = 0
     for answer in read.answers:
         sample = answer.sample
-        parsed = parse(answer.text, sample, answer.index)
-        value = parser.value(parsed, sample)
+        value: float | None
+        if answer.judged is not None:
+            parsed, value = answer.judged
+        else:
+            parsed = parse(answer.text, sample, answer.index)
+            value = parser.value(parsed, sample)
         if answer.stored is not None:
             compared += 1
             equal += answer.stored == (parsed.answer or "")
@@ -126,8 +130,8 @@ def _scenario(
     dimension: Dimension, metric: Metric, parser: ParserVersion, judged: Judged, table: Table
 ) -> dict[str, Any]:
     counts = Counter(row.verdict for row in judged.rows)
-    silent = counts[Verdict.REFUSED] + (counts[Verdict.UNPARSABLE] if parser.merged_refusal else 0)
     name, total = judged.read.scenario, len(judged.rows)
+    silent = sum(n for verdict, n in counts.items() if parser.counts_as_refusal(verdict, name))
     formula = metric.scenario_formula(parser.version, name)
     entry: dict[str, Any] = {
         "score": _value(formula, table) if total else None,

@@ -51,20 +51,38 @@ class Source:
             return "no data pack and no checkout with a data folder"
         return self.pack.scenario(self.dimension.name, scenario).missing or ""
 
+    def expected(self, scenario: str) -> int:
+        """Rows of the full scenario as the pack knows it; 0 if it does not."""
+        if self.pack is None:
+            return 0
+        entry = self.pack.scenario(self.dimension.name, scenario)
+        return max(entry.rows_expected, entry.rows)
+
+    def note(self, text: str) -> None:
+        """Adds a note, once."""
+        if text not in self.notes:
+            self.notes.append(text)
+
     def _load(self, scenario: str) -> list[tuple[Any, Sample]]:
         if self.pack is None:
             return []
         entry = self.pack.scenario(self.dimension.name, scenario)
         if entry.file is None:
             return []
-        rows = self.pack.rows(entry.file, self.dimension.row_model)
+        rows = self.pack.rows(entry.file, self.dimension.row_model_of(scenario))
         context = RowContext(self.pack, self.prompts, scenario, seed=0)
         return list(zip(rows, self.dimension.samples(rows, context), strict=True))
 
 
 @contextmanager
 def open_source(
-    dimension: Dimension, version: str, pack_uri: str, folder: Path, folders: tuple[str, ...]
+    dimension: Dimension,
+    version: str,
+    pack_uri: str,
+    folder: Path,
+    folders: tuple[str, ...],
+    *,
+    needs_rows: bool,
 ) -> Iterator[Source]:
     """Opens a pack, else the checkout around a folder, else nothing but our own lists.
 
@@ -74,6 +92,7 @@ def open_source(
         pack_uri: A data pack, or a checkout of DecodingTrust; empty: search.
         folder: Where the generations are.
         folders: Names of the dimension's folder in a checkout.
+        needs_rows: Whether a checkout's rows are wanted, or its texts alone.
 
     Raises:
         AssayError: If the pack cannot be read.
@@ -89,7 +108,7 @@ def open_source(
     with tempfile.TemporaryDirectory(prefix="assay-score-") as temporary:
         out = Path(temporary) / "pack"
         try:
-            import_decodingtrust(root, out, (dimension.name,))
+            import_decodingtrust(root, out, (dimension.name,) if needs_rows else ())
         except NotFound as error:
             if pack_uri or error.reason != "PROMPTS_NOT_FOUND":
                 raise

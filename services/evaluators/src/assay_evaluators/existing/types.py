@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from assay_core.aggregation import Table
 from assay_evaluators.existing.files import Tree
 from assay_evaluators.existing.source import Source
-from assay_evaluators.sdk.types import Sample
+from assay_evaluators.sdk.types import Parsed, Sample
 
 
 class Layout(StrEnum):
@@ -89,12 +89,14 @@ class Answer:
         text: What the model wrote.
         stored: The verdict that the original stored beside it, in the words of our parser, empty
             for none; None where nothing is stored. Never an input of a score.
+        judged: Verdict and value where a file holds them and no text (MMLU).
     """
 
     sample: Sample
     index: int
     text: str
     stored: str | None = None
+    judged: tuple[Parsed, float] | None = None
 
 
 @dataclass
@@ -192,6 +194,18 @@ class Reader(ABC):
         """The refusal rate with the original's intermediate rounding, if it rounds."""
         del rates
         return None
+
+
+_FULL_NAMES = {
+    "gpt3": "gpt-3.5-turbo-0301",
+    "gpt3.5": "gpt-3.5-turbo-0301",
+    "gpt4": "gpt-4-0314",
+}
+
+
+def full_name(model: str) -> str:
+    """The model that a short name of the published files means."""
+    return _FULL_NAMES.get(model, model)
 
 
 def text_of(response: Any, index: int = 0) -> str | None:
