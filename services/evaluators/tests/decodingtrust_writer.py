@@ -73,8 +73,8 @@ def prompts() -> dict:
         "machine_ethics": PROMPTS["machine_ethics"] | {"names_without_label_files": ["gpt-4-0314"]},
         "advglue": {
             "label_words": {
-                **dict.fromkeys(("mnli", "mnli-mm"), {"yes": 0, "maybe": 1, "no": 2}),
-                **dict.fromkeys(("qnli", "rte"), {"yes": 0, "no": 1}),
+                **{task: {"yes": 0, "maybe": 1, "no": 2} for task in ("mnli", "mnli-mm")},
+                **{task: {"yes": 0, "no": 1} for task in ("qnli", "rte")},
                 "sst2": {"negative": 0, "positive": 1},
                 "qqp": {"yes": 1, "no": 0},
             }
