@@ -215,8 +215,9 @@ async def test_sequence_longer_than_the_context(service, checkpoint):
     assert error.field == "calibration.sequence_length"
 
 
-async def test_request_id_of_something_else(service, checkpoint):
-    await service.create(checkpoint, DENSE, request_id="taken")
+async def test_request_id_of_something_else(service, checkpoint, tmp_path):
+    other = write_checkpoint(tmp_path / "m", seed=77)
+    await service.create(other, DENSE, request_id="taken")
     error = await refused(
         service, checkpoint, GPTQ, request_id="taken", calibration=small_calibration()
     )
@@ -224,8 +225,12 @@ async def test_request_id_of_something_else(service, checkpoint):
 
 
 async def test_what_is_not_built_yet(service, checkpoint):
-    awq = common_pb2.Recipe(awq=common_pb2.AwqRecipe(bits=4))
-    assert (await refused(service, checkpoint, awq)).code is grpc.StatusCode.UNIMPLEMENTED
+    embeddings = common_pb2.Recipe(rtn=common_pb2.RtnRecipe(bits=4), include_embeddings=True)
+    error = await refused(service, checkpoint, embeddings)
+    assert (error.code, error.field) == (
+        grpc.StatusCode.UNIMPLEMENTED,
+        "recipe.include_embeddings",
+    )
     packed = common_pb2.Recipe(dense=common_pb2.DenseRecipe(), layout=common_pb2.LAYOUT_PACKED)
     assert (await refused(service, checkpoint, packed)).field == "recipe.layout"
 

@@ -45,7 +45,11 @@ def test_costs_of_the_dense_model_are_its_bytes(checkpoint):
 
 @pytest.mark.parametrize(
     "recipe",
-    [{"awq": {"bits": 4}}, {"rtn": {"bits": 4}, "layout": "packed"}],
+    [
+        {"wanda": {}, "layout": "packed"},
+        {"awq": {"bits": 4}, "layout": "packed-gptq"},
+        {"rtn": {"bits": 4}, "include_embeddings": True},
+    ],
 )
 def test_what_is_not_built_says_so(recipe):
     with pytest.raises(Unimplemented) as caught:

@@ -7,6 +7,7 @@ from statistics import median
 import pytest
 import torch
 
+from assay_compression.methods.awq import awq
 from assay_compression.methods.gptq import gptq
 from assay_compression.methods.grid import GridSpec, fit
 from assay_compression.methods.inputs import InputStatistics
@@ -52,7 +53,7 @@ def test_gptq_with_identity_hessian_is_round_to_nearest(bits, act_order, symmetr
     spec = GridSpec(bits, 16, symmetric)
     weight = weights(1)
     result = quantize(weight, seen(torch.eye(64)), spec, act_order)
-    assert torch.equal(result.weight, rtn(weight, spec, scale_dtype=FP32))
+    assert torch.equal(result.weight, rtn(weight, spec, scale_dtype=FP32).weight)
     assert not result.rounded_to_nearest
 
 
@@ -71,7 +72,7 @@ def test_gptq_output_error_is_below_round_to_nearest(bits):
     ratios = []
     for seed in DRAWS:
         weight, inputs = weights(seed), seen(correlated_inputs(seed))
-        plain = inputs.output_error(weight, rtn(weight, spec, scale_dtype=FP32))
+        plain = inputs.output_error(weight, rtn(weight, spec, scale_dtype=FP32).weight)
         ratios.append(inputs.output_error(weight, quantize(weight, inputs, spec).weight) / plain)
     assert median(ratios) < 0.9
 
@@ -146,6 +147,95 @@ def test_sparsegpt_output_error_is_below_wanda_and_magnitude():
         to_magnitude.append(error / inputs.output_error(weight, plain))
     assert median(to_wanda) < 1
     assert median(to_magnitude) < 1
+
+
+def salient_inputs(seed: int, columns: int = 64) -> torch.Tensor:
+    """Some channels are much larger than the rest, as in language models."""
+    size = torch.ones(columns)
+    size[:: columns // 4] = 30
+    return torch.randn(400, columns, generator=generator(seed)) * size
+
+
+@pytest.mark.parametrize("bits", [3, 4, 8])
+def test_awq_output_error_is_at_most_that_of_rounding_in_every_draw(bits):
+    spec = GridSpec(bits, 16, symmetric=False)
+    for seed in DRAWS:
+        weight, inputs = weights(seed), seen(salient_inputs(seed))
+        plain = inputs.output_error(weight, rtn(weight, spec, scale_dtype=FP32).weight)
+        (mine,) = awq([weight], inputs, spec, scale_dtype=FP32)
+        # alpha = 0 is a point of the search, so this is no matter of luck.
+        assert inputs.output_error(weight, mine.weight) <= plain * 1.0001
+
+
+def test_awq_output_error_is_well_below_rounding_where_channels_differ():
+    spec = GridSpec(3, 16, symmetric=False)
+    ratios = []
+    for seed in DRAWS:
+        weight, inputs = weights(seed), seen(salient_inputs(seed))
+        plain = inputs.output_error(weight, rtn(weight, spec, scale_dtype=FP32).weight)
+        (mine,) = awq([weight], inputs, spec, scale_dtype=FP32)
+        ratios.append(inputs.output_error(weight, mine.weight) / plain)
+    assert median(ratios) < 0.8
+
+
+def test_awq_scale_is_shared_and_a_power_of_the_mean_input_size():
+    inputs = salient_inputs(1)
+    pair = awq([weights(1), weights(2)], seen(inputs), GridSpec(3, 16, False), scale_dtype=FP32)
+    assert torch.equal(pair[0].channel_scale, pair[1].channel_scale)
+    # log s = alpha log size + constant, for one alpha of the grid.
+    size, scale = inputs.abs().mean(0).log(), pair[0].channel_scale.log()
+    alpha = (scale.max() - scale.min()) / (size.max() - size.min())
+    assert float(alpha * 19) == pytest.approx(round(float(alpha * 19)), abs=1e-3)
+    assert float(alpha) > 0
+    torch.testing.assert_close(scale - scale.mean(), alpha * (size - size.mean()))
+    assert float(scale.max() + scale.min()) == pytest.approx(0, abs=1e-4)
+
+
+def test_awq_weights_are_those_of_the_definition():
+    weight, inputs, spec = weights(3), seen(salient_inputs(3)), GridSpec(4, 16, symmetric=False)
+    (mine,) = awq([weight], inputs, spec, scale_dtype=FP32)
+    scaled = weight * mine.channel_scale
+    grid = fit(scaled, spec)
+    expected = grid.values(grid.codes(scaled)) / mine.channel_scale
+    assert torch.equal(mine.weight, expected)
+
+
+def test_awq_search_finds_the_librarys_scale():
+    """llm-compressor's search on the same layer: its loss is the mean squared output error."""
+    weight, inputs, spec = weights(4), salient_inputs(4), GridSpec(3, 16, symmetric=False)
+    (mine,) = awq([weight], seen(inputs), spec, scale_dtype=FP32)
+    torch.testing.assert_close(mine.channel_scale, librarys_scale(weight, inputs, spec))
+
+
+def librarys_scale(weight: torch.Tensor, inputs: torch.Tensor, spec: GridSpec) -> torch.Tensor:
+    from types import SimpleNamespace
+
+    from compressed_tensors.quantization import (
+        QuantizationScheme,
+        QuantizationStatus,
+        initialize_module_for_quantization,
+    )
+    from llmcompressor.modifiers.transform.awq import AWQModifier
+
+    from assay_compression.formats.compressed_tensors_format import arguments_of
+
+    parent = torch.nn.Sequential(torch.nn.Linear(64, 16, bias=False))
+    layer = parent[0]
+    layer.weight = torch.nn.Parameter(weight.clone(), requires_grad=False)
+    scheme = QuantizationScheme(targets=["Linear"], weights=arguments_of(spec))
+    initialize_module_for_quantization(layer, scheme)
+    layer.quantization_status = QuantizationStatus.CALIBRATION
+    # As in the modifier: the search puts quantized weights into an otherwise plain layer.
+    layer.quantization_enabled = False
+    modifier = AWQModifier(n_grid=20, duo_scaling=False)
+    count = torch.tensor(len(inputs))
+    modifier._smooth_activation_stats["norm"] = (inputs.abs().sum(0), count)
+    modifier._run_samples = lambda module: [module(inputs)]
+    mapping = SimpleNamespace(
+        smooth_name="norm", parent=parent, parent_name="mlp", balance_layers=[layer]
+    )
+    outputs = [inputs @ weight.T]
+    return modifier._compute_best_scale(mapping, outputs, {layer: weight.clone()})
 
 
 def test_noise_has_the_size_it_is_given_and_a_stream_per_seed_and_module():

@@ -183,5 +183,12 @@ async def test_recipes_say_what_is_available_and_why_not(service):
     by_method = {description.method: description for description in listed}
     assert by_method["gptq"].available
     assert by_method["gptq"].backend.startswith("llmcompressor ")
-    assert not by_method["awq"].available
-    assert by_method["awq"].unavailable_reason
+    assert list(by_method["gptq"].layouts) == [
+        common_pb2.LAYOUT_DENSE,
+        common_pb2.LAYOUT_PACKED,
+        common_pb2.LAYOUT_PACKED_GPTQ,
+    ]
+    others = {other.name: other.reason for other in by_method["gptq"].other_backends}
+    assert "CUDA" in others["auto-gptq"]
+    assert not by_method["imported"].available
+    assert "RegisterVariant" in by_method["imported"].unavailable_reason

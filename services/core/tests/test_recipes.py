@@ -43,12 +43,24 @@ parameters = {
     ),
     "wanda": pruning,
     "noise": st.fixed_dictionaries({}, optional={"match_bits": st.sampled_from([3, 4, 8])}),
+    "imported": st.fixed_dictionaries(
+        {
+            "digest": st.sampled_from("bcd").map(lambda digit: "sha256:" + digit * 64),
+            "method": st.sampled_from(["gptq", "awq", "compressed-tensors", "dense"]),
+        },
+        optional={
+            "bits": st.integers(0, 8),
+            "group_size": st.integers(0, 256),
+            "act_order": booleans,
+            "symmetric": booleans,
+        },
+    ),
 }
 recipes = st.sampled_from(sorted(METHODS)).flatmap(
     lambda name: st.fixed_dictionaries(
         {name: parameters[name]},
         optional={
-            "layout": st.sampled_from(["dense", "packed"]),
+            "layout": st.sampled_from(["dense", "packed", "packed-gptq"]),
             "include_embeddings": booleans,
         },
     ).map(Recipe.parse)
@@ -129,7 +141,11 @@ def test_what_is_left_out_equals_what_is_written_out() -> None:
             "recipe.wanda.sparsity",
             "is 0.3 with pattern 2:4",
         ),
-        ({"gptq": {"bits": 4}, "layout": "zip"}, "recipe.layout", "use dense or packed"),
+        (
+            {"gptq": {"bits": 4}, "layout": "zip"},
+            "recipe.layout",
+            "use dense, packed or packed-gptq",
+        ),
         ({"gptq": {"bits": 4}, "awq": {"bits": 4}}, "recipe", "names 2 methods"),
         ({}, "recipe", "names 0 methods"),
         (["gptq"], "recipe", "is not a mapping"),

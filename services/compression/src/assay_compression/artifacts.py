@@ -90,7 +90,7 @@ def identity(
         "parameters": checkpoint.parameters,
         "efficiency": asdict(costs),
         "sparsity": sparsity,
-        "layout": "dense",
+        "layout": recipe.layout,
         "tokenizer_digest": digest_of(
             {name: facts[name].digest for name in TOKENIZER_FILES if name in facts}
         ),

@@ -98,6 +98,18 @@ METHOD_TEXTS: dict[str, MethodText] = {
         "Sun et al., 2023",
         (_SPARSITY, _PATTERN),
     ),
+    "imported": MethodText(
+        "A checkpoint that was compressed elsewhere, registered as a variant of its parent.",
+        "",
+        (
+            Parameter("digest", "string", "sha256:<hex>", "", "Content digest of the checkpoint."),
+            Parameter("method", "string", "as in config.json", "", "Method that made it."),
+            Parameter("bits", "int", "0 .. 8", "0", "Bits per weight; 0: dense."),
+            Parameter("group_size", "int", ">= 0", "0", "Inputs per scale; 0: one per row."),
+            Parameter("act_order", "bool", "true, false", "false", "Columns were reordered."),
+            _SYMMETRIC,
+        ),
+    ),
     "noise": MethodText(
         "Control: Gaussian noise of the size of GPTQ's error, matrix by matrix.",
         "",

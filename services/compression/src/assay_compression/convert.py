@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
 from datetime import timedelta
 from typing import Any
 
@@ -17,6 +19,7 @@ from assay_core.errors import InvalidArgument
 from assay_core.manifest import Manifest
 from assay_core.pb import common_pb2, compression_pb2
 from assay_core.recipes import METHODS, Calibration, Recipe
+from assay_core.recipes.wire import LAYOUTS
 from assay_core.resources import Record, meta_of
 
 
@@ -74,7 +77,7 @@ def artifact_message(
         uri=uri,
         digest=manifest.digest,
         parent_digest=known["parent_digest"] or manifest.digest,
-        layout=common_pb2.LAYOUT_DENSE,
+        layout=LAYOUTS[known["layout"]],
         architecture=known["architecture"],
         bytes=manifest.total_bytes,
         parameters=known["parameters"],
@@ -97,6 +100,7 @@ def artifact_message(
         message.run.wall_time.FromTimedelta(timedelta(seconds=run.wall_seconds))
     for name, record in weights.get("modules", {}).items():
         message.modules.append(_module_message(name, record))
+    message.layers.extend(_layer_messages(weights.get("modules", {})))
     return message
 
 
@@ -136,20 +140,61 @@ def _describe(name: str) -> compression_pb2.RecipeDescription:
         unavailable_reason=backend.unavailable,
         needs_calibration=METHODS[name].needs_calibration,
         resume=backend.resume,
+        layouts=[LAYOUTS[layout] for layout in backend.layouts],
+        other_backends=[
+            compression_pb2.OtherBackend(name=other, reason=reason)
+            for other, reason in backend.others
+        ],
     )
 
 
+def _layer_of(module: str) -> int:
+    return int(next((part for part in module.split(".") if part.isdecimal()), "-1"))
+
+
 def _module_message(name: str, record: dict[str, Any]) -> compression_pb2.ModuleStatistics:
-    number = next((part for part in name.split(".") if part.isdecimal()), "-1")
     message = compression_pb2.ModuleStatistics(
         name=name,
-        layer=int(number),
+        layer=_layer_of(name),
         relative_error=record["relative_error"],
         zero_fraction=record["zero_fraction"],
         histogram_edges=record["histogram_edges"],
         histogram_before=record["histogram_before"],
         histogram_after=record["histogram_after"],
+        elements=record["elements"],
+        zeros_per_block=record.get("zeros_per_block", []),
+        rounded_to_nearest=record["rounded_to_nearest"],
     )
     if record["output_error"] is not None:
         message.output_error = record["output_error"]
+    if (scales := record.get("scales")) is not None:
+        message.scales.CopyFrom(compression_pb2.ScaleStatistics(**scales))
     return message
+
+
+def _layer_messages(modules: dict[str, dict[str, Any]]) -> list[compression_pb2.LayerStatistics]:
+    """Pools the modules of each layer; artifacts from before norms were kept have none."""
+    layers: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
+    for name, record in modules.items():
+        if "norm" in record:
+            layers[_layer_of(name)].append(record)
+    messages = []
+    for layer, records in sorted(layers.items()):
+        elements = sum(record["elements"] for record in records)
+        zeros = sum(record["elements"] * record["zero_fraction"] for record in records)
+        message = compression_pb2.LayerStatistics(
+            layer=layer,
+            relative_error=_pooled(records, "relative_error", "norm"),
+            zero_fraction=zeros / elements,
+        )
+        if all(record["output_error"] is not None for record in records):
+            message.output_error = _pooled(records, "output_error", "output_norm")
+        messages.append(message)
+    return messages
+
+
+def _pooled(records: list[dict[str, Any]], error: str, norm: str) -> float:
+    """Relative error of all records together: sqrt(sum (e n)^2 / sum n^2)."""
+    whole = sum(record[norm] ** 2 for record in records)
+    lost = sum((record[error] * record[norm]) ** 2 for record in records)
+    return math.sqrt(lost / whole) if whole else 0.0

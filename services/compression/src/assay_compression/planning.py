@@ -13,7 +13,7 @@ from assay_compression.calibration import read_documents
 from assay_compression.checkpoint.inspect import TOKENIZER, Checkpoint, inspect
 from assay_compression.checkpoint.scan import FileFacts, Scanner, model_digest
 from assay_compression.jobs.spec import CalibrationSpec
-from assay_compression.methods.registry import check_shape, check_supported
+from assay_compression.methods.registry import check_layout, check_shape, check_supported
 from assay_compression.settings import CompressionSettings
 from assay_compression.sources import resolve
 from assay_core.errors import FailedPrecondition, InvalidArgument, ResourceExhausted
@@ -76,6 +76,7 @@ class Planner:
             kind="model",
         )
         checkpoint = inspect(path)
+        check_layout(recipe, checkpoint)
         for module in checkpoint.linears:
             check_shape(recipe, module, checkpoint.shape(module)[1])
         text, calibration_spec = self._calibration(recipe, calibration, checkpoint)
@@ -111,7 +112,8 @@ class Planner:
             parent_digest=parent,
             calibration=calibration_spec,
             calibration_file=text,
-            disk_bytes=sum(fact.size for fact in files.values()),
+            # A packed layout is made beside the working copy and the integers of its layers.
+            disk_bytes=(1 if recipe.layout == "dense" else 2) * sum(f.size for f in files.values()),
         )
 
     def check_disk(self, plan: Plan, data: Path | None) -> None:

@@ -165,7 +165,6 @@ class CompressionServicer(compression_pb2_grpc.CompressionServiceServicer):
         missing = {f"recipe.{name}": b.unavailable for name, b in BACKENDS.items() if b.unavailable}
         missing |= {
             "RegisterVariant": _REGISTER,
-            "recipe.layout.packed": "only the dense layout is written yet",
             "recipe.include_embeddings": "only transformer layers are compressed yet",
         }
         info = common_pb2.ServerInfo(

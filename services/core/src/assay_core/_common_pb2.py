@@ -3,6 +3,7 @@
 from assay.common.v1.recipe_pb2 import (
     LAYOUT_DENSE,
     LAYOUT_PACKED,
+    LAYOUT_PACKED_GPTQ,
     LAYOUT_UNSPECIFIED,
     SPARSITY_PATTERN_2_4,
     SPARSITY_PATTERN_4_8,
@@ -12,6 +13,7 @@ from assay.common.v1.recipe_pb2 import (
     Calibration,
     DenseRecipe,
     GptqRecipe,
+    ImportedRecipe,
     Layout,
     MagnitudeRecipe,
     ModelRef,
@@ -43,6 +45,7 @@ from assay.common.v1.state_pb2 import (
 __all__ = [
     "LAYOUT_DENSE",
     "LAYOUT_PACKED",
+    "LAYOUT_PACKED_GPTQ",
     "LAYOUT_UNSPECIFIED",
     "SPARSITY_PATTERN_2_4",
     "SPARSITY_PATTERN_4_8",
@@ -62,6 +65,7 @@ __all__ = [
     "DenseRecipe",
     "Error",
     "GptqRecipe",
+    "ImportedRecipe",
     "Layout",
     "ListOptions",
     "MagnitudeRecipe",

@@ -28,6 +28,7 @@ class Architecture:
         module: Module of transformers that implements it.
         config_class: Configuration class in that module.
         model_class: Class of the base model in that module.
+        projections: Linear modules below the base and outside the layers, where there are any.
         transposed: Whether matrices are stored `[in, out]` (GPT-2's Conv1D).
         depth_key: Key of config.json with the number of layers.
         context_key: Key of config.json with the longest sequence.
@@ -45,6 +46,7 @@ class Architecture:
     module: str
     config_class: str
     model_class: str
+    projections: tuple[str, ...] = ()
     transposed: bool = False
     depth_key: str = "num_hidden_layers"
     context_key: str = "max_position_embeddings"
@@ -189,6 +191,7 @@ _OPT = Architecture(
     module="transformers.models.opt.modeling_opt",
     config_class="OPTConfig",
     model_class="OPTDecoder",
+    projections=("project_in", "project_out"),
 )
 
 ARCHITECTURES = {

@@ -92,6 +92,13 @@ class Checkpoint:
         length = self.config.get(self.architecture.context_key)
         return length if isinstance(length, int) else None
 
+    @property
+    def other_linears(self) -> tuple[str, ...]:
+        """Linear modules outside the layers, which no recipe compresses: the output head."""
+        others = (self.base + name for name in self.architecture.projections)
+        stored = (name for name in others if f"{name}.weight" in self.tensors)
+        return (self.architecture.head.removesuffix(".weight"), *stored)
+
     def layer_prefix(self, layer: int) -> str:
         """What the names of a layer's tensors begin with: `model.layers.0.`."""
         return f"{self.base}{self.architecture.layers}.{layer}."
@@ -100,6 +107,20 @@ class Checkpoint:
         """Full module names of a layer's matrices, those with one input together."""
         prefix = self.layer_prefix(layer)
         return [tuple(prefix + name for name in group) for group in self.architecture.linears]
+
+    def fold(self, layer: int, group: int) -> str:
+        """Module that can take over a division of a group's input channels; empty if none can."""
+        name = self.architecture.folds[group]
+        module = self.layer_prefix(layer) + name
+        if name in self.architecture.shapes:
+            # A matrix before the group can when its outputs are the group's inputs one by one, and
+            # nothing but ReLU or a sum with positive weights (attention) stands between them.
+            columns = self.shape(self.groups(layer)[group][0])[1]
+            linear = self.config.get("activation_function", "relu") == "relu"
+            return module if self.shape(module)[0] == columns and linear else ""
+        # Old OPT models have their norms after the matrices, not before them.
+        before = self.config.get("do_layer_norm_before", True)
+        return module if before and f"{module}.weight" in self.tensors else ""
 
     def linear_names(self, layer: int) -> list[str]:
         """Full module names of a layer's matrices: `model.layers.0.self_attn.q_proj`."""

@@ -7,9 +7,9 @@ from compressed_tensors.quantization import QuantizationArgs
 from llmcompressor.modifiers.gptq.gptq_quantize import quantize_weight
 from torch import Tensor
 
-from assay_compression.methods.grid import GridSpec, fit
+from assay_compression.methods.grid import GridSpec, Quantized, fit
 from assay_compression.methods.inputs import InputStatistics
-from assay_compression.methods.routine import Compressed, Context, Matrix, Routine
+from assay_compression.methods.routine import Compressed, Context, Matrix, Routine, one_by_one
 from assay_core.recipes import Gptq
 
 _BLOCK_COLUMNS = 128
@@ -55,7 +55,8 @@ def gptq(
         blocksize=_BLOCK_COLUMNS,
         percdamp=damping,
     )
-    return Compressed(quantized.squeeze(0), bool(fell_back.any()))
+    codes = grid.codes(quantized.squeeze(0)).to(torch.int8)
+    return Compressed.of(Quantized(grid, codes), rounded_to_nearest=bool(fell_back.any()))
 
 
 def routine(method: Gptq, context: Context) -> Routine:
@@ -72,4 +73,4 @@ def routine(method: Gptq, context: Context) -> Routine:
             scale_dtype=context.scale_dtype,
         )
 
-    return run
+    return one_by_one(run)

@@ -60,6 +60,28 @@ class Grid:
         return ((groups - self.zero_point[..., None]) * self.scale[..., None]).reshape(codes.shape)
 
 
+@dataclass(frozen=True)
+class Quantized:
+    """A matrix as integers: what packed layouts store.
+
+    Attributes:
+        grid: The grid of `weight * channel_scale`.
+        codes: int8 `[out, in]`.
+        channel_scale: `[in]`, float32: what the input channels were multiplied by before
+            rounding (AWQ); None for all ones.
+    """
+
+    grid: Grid
+    codes: Tensor
+    channel_scale: Tensor | None = None
+
+    @property
+    def weight(self) -> Tensor:
+        """The matrix that the integers stand for, float32 `[out, in]`."""
+        values = self.grid.values(self.codes.float())
+        return values if self.channel_scale is None else values / self.channel_scale
+
+
 def fit(weight: Tensor, spec: GridSpec, *, scale_dtype: torch.dtype = torch.float32) -> Grid:
     """Fits the min-max grid of every group.
 
@@ -89,6 +111,6 @@ def fit(weight: Tensor, spec: GridSpec, *, scale_dtype: torch.dtype = torch.floa
     return Grid(spec, scale, zero_point)
 
 
-def round_to_nearest(weight: Tensor, grid: Grid) -> Tensor:
+def round_to_nearest(weight: Tensor, grid: Grid) -> Quantized:
     """Round-to-nearest quantization: every weight moves to its nearest point of the grid."""
-    return grid.values(grid.codes(weight))
+    return Quantized(grid, grid.codes(weight).to(torch.int8))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -22,13 +23,16 @@ class InputStatistics:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     tokens: int = 0
     _sum: Tensor | None = None
+    _sizes: Tensor | None = None
 
     def add(self, inputs: Tensor) -> None:
         """Adds a batch of inputs `[..., in]`."""
         rows = inputs.reshape(-1, self.columns).float()
         if self._sum is None:
             self._sum = torch.zeros(self.columns, self.columns, device=self.device)
+            self._sizes = torch.zeros(self.columns, device=self.device)
         self._sum.addmm_(rows.T, rows)
+        self._sizes = self._sizes + rows.abs().sum(0)
         self.tokens += rows.shape[0]
 
     @property
@@ -41,13 +45,21 @@ class InputStatistics:
         """||X_j||_2 of every input column over all tokens, `[in]` (Wanda, equation 1)."""
         return self._total().diagonal().clamp(min=0).sqrt()
 
+    @property
+    def mean_size(self) -> Tensor:
+        """Mean |X_j| of every input column over all tokens, `[in]` (AWQ, section 3.2)."""
+        if self._sizes is None:
+            raise ValueError("no inputs were seen")
+        return self._sizes / self.tokens
+
+    def squared_error(self, change: Tensor) -> float:
+        """||dW X||_F^2 per token, for a change of the weights `[out, in]`."""
+        return float(((change @ self._total()) * change).sum().clamp(min=0)) / self.tokens
+
     def output_error(self, before: Tensor, after: Tensor) -> float:
         """||(W' - W) X||_F / ||W X||_F, from second moments alone."""
-        total = self._total()
-        change = after - before
-        lost = ((change @ total) * change).sum().clamp(min=0)
-        kept = ((before @ total) * before).sum()
-        return float((lost / kept).sqrt()) if kept > 0 else 0.0
+        kept = self.squared_error(before)
+        return math.sqrt(self.squared_error(after - before) / kept) if kept > 0 else 0.0
 
     def _total(self) -> Tensor:
         if self._sum is None:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from torch import Tensor
 
 from assay_compression.methods.masks import BlockPattern, smallest, smallest_per_block
-from assay_compression.methods.routine import Compressed, Context, Matrix, Routine, blocks
+from assay_compression.methods.routine import (
+    Compressed,
+    Context,
+    Matrix,
+    Routine,
+    blocks,
+    one_by_one,
+)
 from assay_core.recipes import Magnitude
 
 
@@ -23,4 +30,4 @@ def routine(method: Magnitude, _: Context) -> Routine:
     def run(matrix: Matrix) -> Compressed:
         return Compressed(magnitude(matrix.weight, sparsity=method.sparsity, pattern=pattern))
 
-    return run
+    return one_by_one(run)

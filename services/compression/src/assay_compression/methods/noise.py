@@ -10,7 +10,7 @@ from torch import Tensor
 from assay_compression.methods.gptq import gptq
 from assay_compression.methods.grid import GridSpec
 from assay_compression.methods.registry import NOISE_GROUP_SIZE
-from assay_compression.methods.routine import Compressed, Context, Matrix, Routine
+from assay_compression.methods.routine import Compressed, Context, Matrix, Routine, one_by_one
 from assay_core.recipes import Gptq, Noise
 
 
@@ -40,4 +40,4 @@ def routine(method: Noise, context: Context) -> Routine:
         noisy = matched_noise(matrix.weight, error=error, seed=context.seed, name=matrix.name)
         return Compressed(noisy)
 
-    return run
+    return one_by_one(run)

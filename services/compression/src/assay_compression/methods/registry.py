@@ -9,15 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib import metadata
 
+from assay_compression.checkpoint.inspect import Checkpoint
 from assay_compression.efficiency import pruned_bits, quantized_bits
 from assay_core import recipes
 from assay_core.errors import FailedPrecondition, Unimplemented
+from assay_core.recipes.wire import Layout
 
 BLOCKS: dict[str, tuple[int, int]] = {"2:4": (2, 4), "4:8": (4, 8)}
 OURS = ("assay-compression", "torch")
 LIBRARY = ("assay-compression", "torch", "transformers", "compressed-tensors", "llmcompressor")
 FORWARD = ("assay-compression", "torch", "transformers")
 NOISE_GROUP_SIZE = 128
+# Both dimensions of a matrix fill whole words for every number of bits.
+_GPTQ_MULTIPLE = 32
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,8 @@ class Backend:
         tools: Distributions whose version is part of the artifact's identity.
         unavailable: Why this server cannot run it; empty if it can.
         resume: What a restart after a crash repeats.
+        layouts: Layouts that its artifacts can have.
+        others: Other backends that know the method, and why each does not run it here.
     """
 
     name: str
@@ -37,24 +43,81 @@ class Backend:
     tools: tuple[str, ...]
     unavailable: str = ""
     resume: str = "resumes at the layer"
+    layouts: tuple[Layout, ...] = ("dense",)
+    others: tuple[tuple[str, str], ...] = ()
 
+
+_INTEGERS: tuple[Layout, ...] = ("dense", "packed", "packed-gptq")
+_AUTO_GPTQ = (
+    "auto-gptq",
+    "archived; 0.7.1 quantizes on CUDA only and needs transformers below 5, so it cannot share "
+    "this environment; gptqmodel is its successor and keeps the format, which layout packed-gptq "
+    "writes",
+)
+_GPTQMODEL = (
+    "gptqmodel",
+    "7.7 needs another torch (2.15) and has no resume by layer; its checkpoint format is written "
+    "and read here (layout packed-gptq, RegisterVariant)",
+)
+_ONESHOT = (
+    "llmcompressor oneshot",
+    "no progress, no resume by layer; its tensor routines are what runs here",
+)
 
 BACKENDS: dict[str, Backend] = {
     "dense": Backend("assay-compression", "", (), resume="restarts from zero"),
-    "gptq": Backend("llmcompressor", "assay_compression.methods.gptq", LIBRARY),
-    "awq": Backend(
+    "gptq": Backend(
         "llmcompressor",
-        "",
+        "assay_compression.methods.gptq",
         LIBRARY,
-        unavailable="AWQ's activation cache needs an accelerator in llm-compressor 0.14, and a "
-        "layer-wise form of it is not built yet; use gptq or rtn",
+        layouts=_INTEGERS,
+        others=(_ONESHOT, _GPTQMODEL, _AUTO_GPTQ),
     ),
-    "rtn": Backend("assay-compression", "assay_compression.methods.rtn", OURS),
-    "magnitude": Backend("assay-compression", "assay_compression.methods.magnitude", OURS),
-    "sparsegpt": Backend("llmcompressor", "assay_compression.methods.sparsegpt", LIBRARY),
-    "wanda": Backend("assay-compression", "assay_compression.methods.wanda", FORWARD),
+    "awq": Backend(
+        "assay-compression",
+        "assay_compression.methods.awq",
+        FORWARD,
+        layouts=("dense", "packed"),
+        others=(
+            (
+                "llmcompressor",
+                "its activation cache pins memory, which fails without an accelerator (0.14), and "
+                "it restarts from zero",
+            ),
+            _GPTQMODEL,
+        ),
+    ),
+    "rtn": Backend("assay-compression", "assay_compression.methods.rtn", OURS, layouts=_INTEGERS),
+    "magnitude": Backend(
+        "assay-compression",
+        "assay_compression.methods.magnitude",
+        OURS,
+        others=(("llmcompressor", "its magnitude modifier changes nothing in oneshot (0.14)"),),
+    ),
+    "sparsegpt": Backend(
+        "llmcompressor", "assay_compression.methods.sparsegpt", LIBRARY, others=(_ONESHOT,)
+    ),
+    "wanda": Backend(
+        "assay-compression", "assay_compression.methods.wanda", FORWARD, others=(_ONESHOT,)
+    ),
     "noise": Backend("llmcompressor", "assay_compression.methods.noise", LIBRARY),
+    "imported": Backend(
+        "assay-compression",
+        "",
+        (),
+        unavailable="a checkpoint that was compressed elsewhere is registered, not made: use "
+        "RegisterVariant (`assay variants register`)",
+        resume="restarts from zero",
+        layouts=_INTEGERS,
+    ),
 }
+
+
+def tools_of(recipe: recipes.Recipe) -> tuple[str, ...]:
+    """Distributions whose version is part of an artifact's identity."""
+    tools = BACKENDS[recipe.name].tools
+    packs = recipe.layout != "dense" and "compressed-tensors" not in tools
+    return (*tools, "compressed-tensors") if packs else tools
 
 
 def backend_version(method: str) -> str:
@@ -71,11 +134,13 @@ def check_supported(recipe: recipes.Recipe) -> None:
     """
     if unavailable := BACKENDS[recipe.name].unavailable:
         raise Unimplemented.of(f"recipe.{recipe.name}", "is not available", remedy=unavailable)
-    if recipe.layout != "dense":
+    layouts = BACKENDS[recipe.name].layouts
+    if recipe.layout not in layouts:
         raise Unimplemented.of(
             "recipe.layout",
-            "is packed, and this server writes the dense layout only",
-            remedy="leave recipe.layout out; every engine serves the dense layout",
+            f"is {recipe.layout}, and {recipe.name} is kept in {' or '.join(layouts)}",
+            remedy=f"use {layouts[0]}: every engine serves it, and no engine of today has a kernel "
+            "for packed zeros",
         )
     if recipe.include_embeddings:
         raise Unimplemented.of(
@@ -83,6 +148,35 @@ def check_supported(recipe: recipes.Recipe) -> None:
             "is true, and this server compresses transformer layers only",
             remedy="leave recipe.include_embeddings out",
         )
+
+
+def check_layout(recipe: recipes.Recipe, checkpoint: Checkpoint) -> None:
+    """Refuses a packed layout that the checkpoint's matrices do not fit.
+
+    Raises:
+        FailedPrecondition: Names the module.
+    """
+    if recipe.layout == "dense":
+        return
+    if checkpoint.architecture.transposed:
+        raise FailedPrecondition.of(
+            "recipe.layout",
+            f"is {recipe.layout}, and no engine reads packed matrices that "
+            f"{checkpoint.architecture.name} stores by input ({checkpoint.linears[0]})",
+            reason="LAYOUT_DOES_NOT_FIT",
+            remedy="use the dense layout",
+        )
+    for module in checkpoint.linears:
+        shape = checkpoint.shape(module)
+        if recipe.layout == "packed-gptq" and any(size % _GPTQ_MULTIPLE for size in shape):
+            raise FailedPrecondition.of(
+                "recipe.layout",
+                f"packs {_GPTQ_MULTIPLE} numbers together, which does not divide the sizes "
+                f"{list(shape)} of {module}",
+                reason="LAYOUT_DOES_NOT_FIT",
+                remedy="use layout packed or dense",
+                metadata={"module": module},
+            )
 
 
 def check_shape(recipe: recipes.Recipe, module: str, columns: int) -> None:
@@ -93,7 +187,7 @@ def check_shape(recipe: recipes.Recipe, module: str, columns: int) -> None:
     """
     method = recipe.method
     match method:
-        case recipes.Gptq() | recipes.Rtn():
+        case recipes.Gptq() | recipes.Rtn() | recipes.Awq():
             field, size = "group_size", int(method.group_size)
         case recipes.Magnitude() | recipes.SparseGpt() | recipes.Wanda() if (
             method.pattern in BLOCKS

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from assay_compression.methods.grid import GridSpec, fit, round_to_nearest
-from assay_compression.methods.routine import Compressed, Context, Matrix, Routine
+from assay_compression.methods.grid import GridSpec, Quantized, fit, round_to_nearest
+from assay_compression.methods.routine import Compressed, Context, Matrix, Routine, one_by_one
 from assay_core.recipes import Rtn
 
 
-def rtn(weight: Tensor, spec: GridSpec, *, scale_dtype: torch.dtype) -> Tensor:
+def rtn(weight: Tensor, spec: GridSpec, *, scale_dtype: torch.dtype) -> Quantized:
     """Rounds every weight to the nearest point of its group's grid."""
     return round_to_nearest(weight, fit(weight, spec, scale_dtype=scale_dtype))
 
@@ -20,6 +20,6 @@ def routine(method: Rtn, context: Context) -> Routine:
     spec = GridSpec(method.bits, method.group_size, method.symmetric)
 
     def run(matrix: Matrix) -> Compressed:
-        return Compressed(rtn(matrix.weight, spec, scale_dtype=context.scale_dtype))
+        return Compressed.of(rtn(matrix.weight, spec, scale_dtype=context.scale_dtype))
 
-    return run
+    return one_by_one(run)

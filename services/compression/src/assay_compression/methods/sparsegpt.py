@@ -8,7 +8,14 @@ from torch import Tensor
 
 from assay_compression.methods.inputs import InputStatistics
 from assay_compression.methods.masks import BlockPattern
-from assay_compression.methods.routine import Compressed, Context, Matrix, Routine, blocks
+from assay_compression.methods.routine import (
+    Compressed,
+    Context,
+    Matrix,
+    Routine,
+    blocks,
+    one_by_one,
+)
 from assay_core.recipes import SparseGpt
 
 _BLOCK_COLUMNS = 128
@@ -54,4 +61,4 @@ def routine(method: SparseGpt, _: Context) -> Routine:
             )
         )
 
-    return run
+    return one_by_one(run)

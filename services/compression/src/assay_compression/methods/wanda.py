@@ -6,7 +6,14 @@ from torch import Tensor
 
 from assay_compression.methods.inputs import InputStatistics
 from assay_compression.methods.masks import BlockPattern, smallest_per_block, smallest_per_row
-from assay_compression.methods.routine import Compressed, Context, Matrix, Routine, blocks
+from assay_compression.methods.routine import (
+    Compressed,
+    Context,
+    Matrix,
+    Routine,
+    blocks,
+    one_by_one,
+)
 from assay_core.recipes import Wanda
 
 
@@ -28,4 +35,4 @@ def routine(method: Wanda, _: Context) -> Routine:
             wanda(matrix.weight, matrix.inputs, sparsity=method.sparsity, pattern=pattern)
         )
 
-    return run
+    return one_by_one(run)

@@ -16,11 +16,12 @@ import torch
 from torch import Tensor
 
 from assay_compression.checkpoint.inspect import Checkpoint
+from assay_compression.formats import GPTQ_SCALE_DTYPE
 from assay_compression.jobs.reports import ProgressReport
 from assay_compression.jobs.spec import JobSpec
-from assay_compression.methods.inputs import InputStatistics
+from assay_compression.methods.grid import Quantized
 from assay_compression.methods.registry import BACKENDS
-from assay_compression.methods.routine import Context, Matrix, Routine
+from assay_compression.methods.routine import Compressed, Context, Matrix, Routine
 from assay_compression.worker.activations import Activations
 from assay_compression.worker.records import LayerRecord, ModuleRecord
 from assay_compression.worker.sequences import draw_sequences
@@ -52,18 +53,24 @@ def compress(spec: JobSpec, checkpoint: Checkpoint, progress: Progress) -> list[
             progress(ProgressReport(phase="reading calibration", total=checkpoint.layers))
             sequences = draw_sequences(checkpoint.path, spec.calibration_file, spec.calibration)
             activations = Activations(checkpoint, sequences, device)
+        recipe = Recipe.parse(spec.recipe)
+        seed = spec.calibration.seed if spec.calibration else 0
+        copy = WorkingCopy(spec.work_dir, checkpoint)
         driver = _Driver(
-            WorkingCopy(spec.work_dir, checkpoint), _routine(spec, checkpoint), activations, device
+            checkpoint,
+            copy,
+            _routine(recipe, checkpoint, seed),
+            activations,
+            device,
+            keeps_integers=recipe.layout != "dense",
         )
-        return driver.run(checkpoint, progress)
+        return driver.run(progress)
 
 
-def _routine(spec: JobSpec, checkpoint: Checkpoint) -> Routine:
-    recipe = Recipe.parse(spec.recipe)
-    context = Context(
-        seed=spec.calibration.seed if spec.calibration else 0,
-        scale_dtype=DTYPES[checkpoint.matrix(checkpoint.linears[0]).dtype],
-    )
+def _routine(recipe: Recipe, checkpoint: Checkpoint, seed: int) -> Routine:
+    is_gptq_format = recipe.layout == "packed-gptq"
+    parent = DTYPES[checkpoint.matrix(checkpoint.linears[0]).dtype]
+    context = Context(seed=seed, scale_dtype=GPTQ_SCALE_DTYPE if is_gptq_format else parent)
     # By name: importing the library of a method costs seconds, and a job needs one method.
     build = pkgutil.resolve_name(f"{BACKENDS[recipe.name].module}:routine")
     routine: Routine = build(recipe.method, context)
@@ -73,53 +80,67 @@ def _routine(spec: JobSpec, checkpoint: Checkpoint) -> Routine:
 class _Driver:
     def __init__(
         self,
+        checkpoint: Checkpoint,
         copy: WorkingCopy,
         routine: Routine,
         activations: Activations | None,
         device: torch.device,
+        *,
+        keeps_integers: bool,
     ) -> None:
+        self._checkpoint = checkpoint
         self._copy = copy
         self._routine = routine
         self._activations = activations
         self._device = device
+        self._keeps_integers = keeps_integers
 
-    def run(self, checkpoint: Checkpoint, progress: Progress) -> list[LayerRecord]:
+    def run(self, progress: Progress) -> list[LayerRecord]:
         records = []
-        pace = _Pace(checkpoint.layers)
-        for layer in range(checkpoint.layers):
+        layers = self._checkpoint.layers
+        pace = _Pace(layers)
+        for layer in range(layers):
             progress(pace.report(layer))
-            modules = checkpoint.linear_names(layer)
             record = self._copy.finished(layer)
             if record is None:
-                record = self._layer(layer, modules)
+                record = self._layer(layer)
                 pace.count_layer()
             records.append(record)
-            if self._activations is not None and layer + 1 < checkpoint.layers:
+            if self._activations is not None and layer + 1 < layers:
+                modules = self._checkpoint.linear_names(layer)
                 weights = {module: self._copy.current(module) for module in modules}
                 self._activations.advance(layer, weights)
-        progress(pace.report(checkpoint.layers))
+        progress(pace.report(layers))
         return records
 
-    def _layer(self, layer: int, modules: list[str]) -> LayerRecord:
+    def _layer(self, layer: int) -> LayerRecord:
         seen = self._activations.observe(layer) if self._activations is not None else {}
-        done = {module: self._module(module, seen.get(module)) for module in modules}
-        record = LayerRecord(layer=layer, modules=done)
+        done: dict[str, ModuleRecord] = {}
+        integers: dict[str, Quantized] = {}
+        for i, group in enumerate(self._checkpoint.groups(layer)):
+            may_scale = bool(self._checkpoint.fold(layer, i))
+            matrices = [
+                Matrix(module, self._original(module), seen.get(module), may_scale)
+                for module in group
+            ]
+            for matrix, compressed in zip(matrices, self._routine(matrices), strict=True):
+                done[matrix.name] = self._write(matrix, compressed)
+                if self._keeps_integers and compressed.quantized is not None:
+                    integers[matrix.name] = compressed.quantized
+        digest = self._copy.write_integers(layer, integers) if integers else None
+        record = LayerRecord(layer=layer, integers=digest, modules=done)
         self._copy.commit(record)
         return record
 
-    def _module(self, module: str, seen: InputStatistics | None) -> ModuleRecord:
-        stored = self._copy.original(module)
-        before = stored.to(self._device).float()
-        result = self._routine(Matrix(module, before, seen))
+    def _original(self, module: str) -> Tensor:
+        return self._copy.original(module).to(self._device).float()
+
+    def _write(self, matrix: Matrix, compressed: Compressed) -> ModuleRecord:
         # Statistics are of what is stored, after rounding to the parent's type.
-        final: Tensor = result.weight.to(stored.dtype)
-        digest = self._copy.write(module, final)
+        stored = compressed.weight.to(self._copy.dtype(matrix.name))
+        digest = self._copy.write(matrix.name, stored)
         return describe_change(
-            before,
-            final.float(),
-            seen,
-            digest=digest,
-            rounded_to_nearest=result.rounded_to_nearest,
+            matrix.weight, stored.float(), matrix.seen, compressed, digest=digest
         )
 
 

@@ -11,7 +11,7 @@ from assay_compression.checkpoint.inspect import inspect
 from assay_compression.jobs.reports import ProgressReport, Report, ResultReport
 from assay_compression.jobs.spec import JobSpec
 from assay_compression.jobs.work_dirs import held
-from assay_compression.methods.registry import BACKENDS
+from assay_compression.methods.registry import BACKENDS, tools_of
 from assay_compression.worker.copying import copy_checkpoint
 from assay_compression.worker.publish import publish
 from assay_compression.worker.records import LayerRecord
@@ -40,19 +40,25 @@ def run_job(spec: JobSpec, report: Reporter) -> None:
 def _make(spec: JobSpec, report: Reporter, started: float) -> str:
     checkpoint = inspect(spec.checkpoint)
     report(ProgressReport(phase="copying the checkpoint", total=checkpoint.layers))
-    backend = BACKENDS[Recipe.parse(spec.recipe).name]
+    recipe = Recipe.parse(spec.recipe)
+    tools = tools_of(recipe)
     files = copy_checkpoint(
         spec.checkpoint,
         spec.files,
         spec.work_dir,
         fingerprint=digest_of(
-            [ALGORITHM_REVISION, spec.device, spec.threads, tool_versions(backend.tools)]
+            [ALGORITHM_REVISION, spec.device, spec.threads, tool_versions(tools)]
         ),
     )
     layers: list[LayerRecord] = []
-    if backend.module:
+    if BACKENDS[recipe.name].module:
         # Importing torch takes seconds, which the dense recipe need not pay.
         from assay_compression.worker.compress import compress  # noqa: PLC0415 (see above)
 
         layers = compress(spec, checkpoint, report)
+    if recipe.layout != "dense":
+        # Nor need a dense layout pay for the library of the packed formats.
+        from assay_compression.worker.packing import pack_checkpoint  # noqa: PLC0415 (see above)
+
+        files = pack_checkpoint(recipe, checkpoint, spec.work_dir)
     return publish(spec, checkpoint, files, layers, started)

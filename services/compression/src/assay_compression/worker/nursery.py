@@ -75,12 +75,15 @@ def _receive(orders: socket.socket) -> tuple[Order, int] | None:
 
 def _import_for(spec: JobSpec) -> None:
     """Imports what the job will import, so that its worker finds it there."""
-    method = BACKENDS[Recipe.parse(spec.recipe).name].module
+    recipe = Recipe.parse(spec.recipe)
+    method = BACKENDS[recipe.name].module
     if not method:
         return
     names = ["assay_compression.worker.compress", method]
     if spec.calibration is not None:
         names.append(ARCHITECTURES[spec.architecture].module)
+    if recipe.layout != "dense":
+        names.append("assay_compression.worker.packing")
     for name in names:
         importlib.import_module(name)
 

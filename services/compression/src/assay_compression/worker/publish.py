@@ -17,9 +17,9 @@ from assay_compression.artifacts import (
     identity,
     variant_entry_key,
 )
-from assay_compression.checkpoint.inspect import Checkpoint
+from assay_compression.checkpoint.inspect import CONFIG, INDEX, Checkpoint
 from assay_compression.jobs.spec import JobSpec
-from assay_compression.methods.registry import BACKENDS, backend_version
+from assay_compression.methods.registry import backend_version, tools_of
 from assay_compression.worker.copying import sync
 from assay_compression.worker.records import LayerRecord
 from assay_core.digest import canonical_json
@@ -61,11 +61,14 @@ def publish(
             calibration=spec.calibration,
             parent_digest=spec.parent_digest,
             # The dense artifact is the parent's bytes, whatever version copied them.
-            tools=BACKENDS[recipe.name].tools if layers else (),
+            tools=tools_of(recipe) if layers else (),
             sparsity=_sparsity(layers),
         ),
     )
-    _check_copies(manifest, spec, changed=set(checkpoint.weight_files) if layers else set())
+    changed = set(checkpoint.weight_files) if layers else set()
+    if recipe.layout != "dense":
+        changed |= {CONFIG, INDEX}
+    _check_copies(manifest, spec, changed)
     write_manifest(files, manifest)
     run = RunRecord(
         wall_seconds=round(time.monotonic() - started, 3),

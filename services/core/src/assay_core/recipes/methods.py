@@ -154,10 +154,44 @@ class Noise(Method):
         return [f"{self.match_bits}bit"]
 
 
-AnyMethod = Dense | Gptq | Awq | Rtn | Magnitude | SparseGpt | Wanda | Noise
+class Imported(Method):
+    """A checkpoint that was compressed elsewhere, as its own configuration describes it.
+
+    Attributes:
+        digest: Content digest of the checkpoint.
+        method: As its config.json names it; `dense` where it names none.
+        bits: Bits per weight; 0 where the checkpoint is dense.
+        group_size: Input columns that share one scale; 0 means one per row.
+        act_order: Whether columns were quantized by decreasing activation.
+        symmetric: Whether the grid has no zero point.
+    """
+
+    name = "imported"
+
+    digest: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
+    method: str = Field(min_length=1, max_length=32)
+    bits: int = Field(default=0, ge=0, le=8)
+    group_size: int = Field(default=0, ge=0, lt=2**31)
+    act_order: bool = False
+    symmetric: bool = True
+
+    def label_parts(self) -> list[str]:
+        """See `Method.label_parts`."""
+        return [
+            self.method,
+            *when(self.bits > 0, f"{self.bits}bit"),
+            *when(self.group_size > 0, f"g{self.group_size}"),
+            *when(self.act_order, "actorder"),
+            *when(not self.symmetric, "asym"),
+            self.digest.removeprefix("sha256:")[:12],
+        ]
+
+
+AnyMethod = Dense | Gptq | Awq | Rtn | Magnitude | SparseGpt | Wanda | Noise | Imported
 
 METHODS: dict[str, type[AnyMethod]] = {
-    method.name: method for method in (Dense, Gptq, Awq, Rtn, Magnitude, SparseGpt, Wanda, Noise)
+    method.name: method
+    for method in (Dense, Gptq, Awq, Rtn, Magnitude, SparseGpt, Wanda, Noise, Imported)
 }
 
 

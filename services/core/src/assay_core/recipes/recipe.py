@@ -131,7 +131,7 @@ class Recipe(Value):
             [
                 self.name,
                 *self.method.label_parts(),
-                *when(self.layout == "packed", "packed"),
+                *when(self.layout != "dense", self.layout),
                 *when(self.include_embeddings, "emb"),
             ]
         )

@@ -12,7 +12,7 @@ from assay_core.field_errors import invalid_argument
 from assay_core.pb import common_pb2
 from assay_core.recipes.methods import Pattern
 
-Layout = Literal["dense", "packed"]
+Layout = Literal["dense", "packed", "packed-gptq"]
 
 PATTERNS: dict[Pattern, common_pb2.SparsityPattern.ValueType] = {
     "unstructured": common_pb2.SPARSITY_PATTERN_UNSTRUCTURED,
@@ -22,6 +22,7 @@ PATTERNS: dict[Pattern, common_pb2.SparsityPattern.ValueType] = {
 LAYOUTS: dict[Layout, common_pb2.Layout.ValueType] = {
     "dense": common_pb2.LAYOUT_DENSE,
     "packed": common_pb2.LAYOUT_PACKED,
+    "packed-gptq": common_pb2.LAYOUT_PACKED_GPTQ,
 }
 
 

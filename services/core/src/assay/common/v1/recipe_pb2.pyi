@@ -56,7 +56,9 @@ class _LayoutEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Layout.ValueTy
     LAYOUT_DENSE: _Layout.ValueType  # 1
     """Plain matrices, dequantized or with zeros kept: any engine serves it, and it swaps in place."""
     LAYOUT_PACKED: _Layout.ValueType  # 2
-    """Packed integers (compressed-tensors or GPTQ format) for engines with a kernel for it."""
+    """Packed integers in the compressed-tensors format, for engines with a kernel for it."""
+    LAYOUT_PACKED_GPTQ: _Layout.ValueType  # 3
+    """Packed integers in the GPTQ format (qweight, qzeros, scales, g_idx), for engines with a kernel for it."""
 
 class Layout(_Layout, metaclass=_LayoutEnumTypeWrapper):
     """How an artifact stores its weights."""
@@ -66,7 +68,9 @@ LAYOUT_UNSPECIFIED: Layout.ValueType  # 0
 LAYOUT_DENSE: Layout.ValueType  # 1
 """Plain matrices, dequantized or with zeros kept: any engine serves it, and it swaps in place."""
 LAYOUT_PACKED: Layout.ValueType  # 2
-"""Packed integers (compressed-tensors or GPTQ format) for engines with a kernel for it."""
+"""Packed integers in the compressed-tensors format, for engines with a kernel for it."""
+LAYOUT_PACKED_GPTQ: Layout.ValueType  # 3
+"""Packed integers in the GPTQ format (qweight, qzeros, scales, g_idx), for engines with a kernel for it."""
 Global___Layout: _TypeAlias = Layout  # noqa: Y015
 
 @_typing.final
@@ -323,6 +327,50 @@ class NoiseRecipe(_message.Message):
 Global___NoiseRecipe: _TypeAlias = NoiseRecipe  # noqa: Y015
 
 @_typing.final
+class ImportedRecipe(_message.Message):
+    """A checkpoint that was compressed elsewhere, as its own configuration describes it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIGEST_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    BITS_FIELD_NUMBER: _builtins.int
+    GROUP_SIZE_FIELD_NUMBER: _builtins.int
+    ACT_ORDER_FIELD_NUMBER: _builtins.int
+    SYMMETRIC_FIELD_NUMBER: _builtins.int
+    digest: _builtins.str
+    """Content digest of the checkpoint, `sha256:<hex>`."""
+    method: _builtins.str
+    """Method that its config.json names: `gptq`, `awq`, `compressed-tensors`; `dense` where it names none."""
+    bits: _builtins.int
+    """Bits per weight; 0 where the checkpoint is dense."""
+    group_size: _builtins.int
+    """Input columns that share one scale; 0 means one scale per row, or a dense checkpoint."""
+    act_order: _builtins.bool
+    """Whether columns were quantized by decreasing activation."""
+    symmetric: _builtins.bool
+    """Symmetric grid (no zero point). Default: true."""
+    def __init__(
+        self,
+        *,
+        digest: _builtins.str = ...,
+        method: _builtins.str = ...,
+        bits: _builtins.int = ...,
+        group_size: _builtins.int = ...,
+        act_order: _builtins.bool = ...,
+        symmetric: _builtins.bool | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_symmetric", b"_symmetric", "symmetric", b"symmetric"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_symmetric", b"_symmetric", "act_order", b"act_order", "bits", b"bits", "digest", b"digest", "group_size", b"group_size", "method", b"method", "symmetric", b"symmetric"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__symmetric: _TypeAlias = _typing.Literal["symmetric"]  # noqa: Y015
+    _WhichOneofArgType__symmetric: _TypeAlias = _typing.Literal["_symmetric", b"_symmetric"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__symmetric) -> _WhichOneofReturnType__symmetric | None: ...
+
+Global___ImportedRecipe: _TypeAlias = ImportedRecipe  # noqa: Y015
+
+@_typing.final
 class Recipe(_message.Message):
     """A compression method with its parameters. Exactly one method is set."""
 
@@ -336,6 +384,7 @@ class Recipe(_message.Message):
     SPARSEGPT_FIELD_NUMBER: _builtins.int
     WANDA_FIELD_NUMBER: _builtins.int
     NOISE_FIELD_NUMBER: _builtins.int
+    IMPORTED_FIELD_NUMBER: _builtins.int
     LAYOUT_FIELD_NUMBER: _builtins.int
     INCLUDE_EMBEDDINGS_FIELD_NUMBER: _builtins.int
     layout: Global___Layout.ValueType
@@ -374,6 +423,10 @@ class Recipe(_message.Message):
     def noise(self) -> Global___NoiseRecipe:
         """Matched noise."""
 
+    @_builtins.property
+    def imported(self) -> Global___ImportedRecipe:
+        """Compressed elsewhere; only RegisterVariant makes it."""
+
     def __init__(
         self,
         *,
@@ -385,14 +438,15 @@ class Recipe(_message.Message):
         sparsegpt: Global___SparseGptRecipe | None = ...,
         wanda: Global___WandaRecipe | None = ...,
         noise: Global___NoiseRecipe | None = ...,
+        imported: Global___ImportedRecipe | None = ...,
         layout: Global___Layout.ValueType = ...,
         include_embeddings: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["awq", b"awq", "dense", b"dense", "gptq", b"gptq", "magnitude", b"magnitude", "method", b"method", "noise", b"noise", "rtn", b"rtn", "sparsegpt", b"sparsegpt", "wanda", b"wanda"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["awq", b"awq", "dense", b"dense", "gptq", b"gptq", "imported", b"imported", "magnitude", b"magnitude", "method", b"method", "noise", b"noise", "rtn", b"rtn", "sparsegpt", b"sparsegpt", "wanda", b"wanda"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["awq", b"awq", "dense", b"dense", "gptq", b"gptq", "include_embeddings", b"include_embeddings", "layout", b"layout", "magnitude", b"magnitude", "method", b"method", "noise", b"noise", "rtn", b"rtn", "sparsegpt", b"sparsegpt", "wanda", b"wanda"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["awq", b"awq", "dense", b"dense", "gptq", b"gptq", "imported", b"imported", "include_embeddings", b"include_embeddings", "layout", b"layout", "magnitude", b"magnitude", "method", b"method", "noise", b"noise", "rtn", b"rtn", "sparsegpt", b"sparsegpt", "wanda", b"wanda"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_method: _TypeAlias = _typing.Literal["dense", "gptq", "awq", "rtn", "magnitude", "sparsegpt", "wanda", "noise"]  # noqa: Y015
+    _WhichOneofReturnType_method: _TypeAlias = _typing.Literal["dense", "gptq", "awq", "rtn", "magnitude", "sparsegpt", "wanda", "noise", "imported"]  # noqa: Y015
     _WhichOneofArgType_method: _TypeAlias = _typing.Literal["method", b"method"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_method) -> _WhichOneofReturnType_method | None: ...
 

@@ -101,6 +101,7 @@ class Artifact(_message.Message):
     RUN_FIELD_NUMBER: _builtins.int
     MODULES_FIELD_NUMBER: _builtins.int
     EFFICIENCY_FIELD_NUMBER: _builtins.int
+    LAYERS_FIELD_NUMBER: _builtins.int
     uri: _builtins.str
     """URI of the directory."""
     digest: _builtins.str
@@ -135,6 +136,10 @@ class Artifact(_message.Message):
     def efficiency(self) -> Global___EfficiencyFacts:
         """What the variant costs to keep and to run, counted, not measured."""
 
+    @_builtins.property
+    def layers(self) -> _containers.RepeatedCompositeFieldContainer[Global___LayerStatistics]:
+        """What changed in the weights, layer by layer: error by depth."""
+
     def __init__(
         self,
         *,
@@ -152,10 +157,11 @@ class Artifact(_message.Message):
         run: Global___RunFacts | None = ...,
         modules: _abc.Iterable[Global___ModuleStatistics] | None = ...,
         efficiency: Global___EfficiencyFacts | None = ...,
+        layers: _abc.Iterable[Global___LayerStatistics] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["efficiency", b"efficiency", "run", b"run"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "bits_per_weight", b"bits_per_weight", "bytes", b"bytes", "chat_template_digest", b"chat_template_digest", "digest", b"digest", "efficiency", b"efficiency", "layout", b"layout", "modules", b"modules", "parameters", b"parameters", "parent_digest", b"parent_digest", "run", b"run", "sparsity", b"sparsity", "tokenizer_digest", b"tokenizer_digest", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "bits_per_weight", b"bits_per_weight", "bytes", b"bytes", "chat_template_digest", b"chat_template_digest", "digest", b"digest", "efficiency", b"efficiency", "layers", b"layers", "layout", b"layout", "modules", b"modules", "parameters", b"parameters", "parent_digest", b"parent_digest", "run", b"run", "sparsity", b"sparsity", "tokenizer_digest", b"tokenizer_digest", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -211,6 +217,10 @@ class ModuleStatistics(_message.Message):
     HISTOGRAM_EDGES_FIELD_NUMBER: _builtins.int
     HISTOGRAM_BEFORE_FIELD_NUMBER: _builtins.int
     HISTOGRAM_AFTER_FIELD_NUMBER: _builtins.int
+    ELEMENTS_FIELD_NUMBER: _builtins.int
+    ZEROS_PER_BLOCK_FIELD_NUMBER: _builtins.int
+    SCALES_FIELD_NUMBER: _builtins.int
+    ROUNDED_TO_NEAREST_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of the module: `model.layers.0.self_attn.q_proj`."""
     layer: _builtins.int
@@ -221,6 +231,10 @@ class ModuleStatistics(_message.Message):
     """Share of zeros after compression, 0..1."""
     output_error: _builtins.float
     """Output error on calibration data, relative Frobenius norm; absent without calibration."""
+    elements: _builtins.int
+    """Weights of the module."""
+    rounded_to_nearest: _builtins.bool
+    """True if GPTQ had to round to nearest, because the damped Hessian could not be inverted."""
     @_builtins.property
     def histogram_edges(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """Edges of the histogram bins, one more than the counts."""
@@ -233,6 +247,14 @@ class ModuleStatistics(_message.Message):
     def histogram_after(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Weights per bin after."""
 
+    @_builtins.property
+    def zeros_per_block(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Blocks of four weights along the inputs with 0, 1, 2, 3 and 4 zeros, as shares of all blocks: five values."""
+
+    @_builtins.property
+    def scales(self) -> Global___ScaleStatistics:
+        """The scales of its groups; absent unless it was quantized."""
+
     def __init__(
         self,
         *,
@@ -244,16 +266,103 @@ class ModuleStatistics(_message.Message):
         histogram_edges: _abc.Iterable[_builtins.float] | None = ...,
         histogram_before: _abc.Iterable[_builtins.int] | None = ...,
         histogram_after: _abc.Iterable[_builtins.int] | None = ...,
+        elements: _builtins.int = ...,
+        zeros_per_block: _abc.Iterable[_builtins.float] | None = ...,
+        scales: Global___ScaleStatistics | None = ...,
+        rounded_to_nearest: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_output_error", b"_output_error", "_scales", b"_scales", "output_error", b"output_error", "scales", b"scales"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_output_error", b"_output_error", "_scales", b"_scales", "elements", b"elements", "histogram_after", b"histogram_after", "histogram_before", b"histogram_before", "histogram_edges", b"histogram_edges", "layer", b"layer", "name", b"name", "output_error", b"output_error", "relative_error", b"relative_error", "rounded_to_nearest", b"rounded_to_nearest", "scales", b"scales", "zero_fraction", b"zero_fraction", "zeros_per_block", b"zeros_per_block"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__output_error: _TypeAlias = _typing.Literal["output_error"]  # noqa: Y015
+    _WhichOneofArgType__output_error: _TypeAlias = _typing.Literal["_output_error", b"_output_error"]  # noqa: Y015
+    _WhichOneofReturnType__scales: _TypeAlias = _typing.Literal["scales"]  # noqa: Y015
+    _WhichOneofArgType__scales: _TypeAlias = _typing.Literal["_scales", b"_scales"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__output_error) -> _WhichOneofReturnType__output_error | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__scales) -> _WhichOneofReturnType__scales | None: ...
+
+Global___ModuleStatistics: _TypeAlias = ModuleStatistics  # noqa: Y015
+
+@_typing.final
+class ScaleStatistics(_message.Message):
+    """The quantization scales of one module."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNT_FIELD_NUMBER: _builtins.int
+    MIN_FIELD_NUMBER: _builtins.int
+    MEDIAN_FIELD_NUMBER: _builtins.int
+    MAX_FIELD_NUMBER: _builtins.int
+    MEAN_FIELD_NUMBER: _builtins.int
+    STANDARD_DEVIATION_FIELD_NUMBER: _builtins.int
+    count: _builtins.int
+    """Number of scales."""
+    min: _builtins.float
+    """Smallest."""
+    median: _builtins.float
+    """Median."""
+    max: _builtins.float
+    """Largest."""
+    mean: _builtins.float
+    """Mean."""
+    standard_deviation: _builtins.float
+    """Standard deviation."""
+    def __init__(
+        self,
+        *,
+        count: _builtins.int = ...,
+        min: _builtins.float = ...,
+        median: _builtins.float = ...,
+        max: _builtins.float = ...,
+        mean: _builtins.float = ...,
+        standard_deviation: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "max", b"max", "mean", b"mean", "median", b"median", "min", b"min", "standard_deviation", b"standard_deviation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScaleStatistics: _TypeAlias = ScaleStatistics  # noqa: Y015
+
+@_typing.final
+class LayerStatistics(_message.Message):
+    """What compression did to one transformer layer: the statistics of its modules, pooled."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LAYER_FIELD_NUMBER: _builtins.int
+    RELATIVE_ERROR_FIELD_NUMBER: _builtins.int
+    ZERO_FRACTION_FIELD_NUMBER: _builtins.int
+    OUTPUT_ERROR_FIELD_NUMBER: _builtins.int
+    layer: _builtins.int
+    """Position from 0."""
+    relative_error: _builtins.float
+    """||W' - W||_F / ||W||_F over all weights of the layer that were compressed."""
+    zero_fraction: _builtins.float
+    """Share of zeros after compression, 0..1."""
+    output_error: _builtins.float
+    """Output error on calibration data, relative, pooled over modules; absent without calibration."""
+    def __init__(
+        self,
+        *,
+        layer: _builtins.int = ...,
+        relative_error: _builtins.float = ...,
+        zero_fraction: _builtins.float = ...,
+        output_error: _builtins.float | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_output_error", b"_output_error", "output_error", b"output_error"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_output_error", b"_output_error", "histogram_after", b"histogram_after", "histogram_before", b"histogram_before", "histogram_edges", b"histogram_edges", "layer", b"layer", "name", b"name", "output_error", b"output_error", "relative_error", b"relative_error", "zero_fraction", b"zero_fraction"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_output_error", b"_output_error", "layer", b"layer", "output_error", b"output_error", "relative_error", b"relative_error", "zero_fraction", b"zero_fraction"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__output_error: _TypeAlias = _typing.Literal["output_error"]  # noqa: Y015
     _WhichOneofArgType__output_error: _TypeAlias = _typing.Literal["_output_error", b"_output_error"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__output_error) -> _WhichOneofReturnType__output_error | None: ...
 
-Global___ModuleStatistics: _TypeAlias = ModuleStatistics  # noqa: Y015
+Global___LayerStatistics: _TypeAlias = LayerStatistics  # noqa: Y015
 
 @_typing.final
 class EfficiencyFacts(_message.Message):
@@ -363,10 +472,13 @@ class RegisterVariantRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     CHECKPOINT_FIELD_NUMBER: _builtins.int
     PARENT_FIELD_NUMBER: _builtins.int
+    LAYOUT_FIELD_NUMBER: _builtins.int
     project: _builtins.str
     """Owner. Empty means `default`."""
     request_id: _builtins.str
     """Caller's id of this request."""
+    layout: _recipe_pb2.Layout.ValueType
+    """Layout to keep it in. Unset: as it is. Dense: dequantized, so that any engine serves it."""
     @_builtins.property
     def checkpoint(self) -> _recipe_pb2.ModelRef:
         """The compressed checkpoint."""
@@ -382,10 +494,11 @@ class RegisterVariantRequest(_message.Message):
         request_id: _builtins.str = ...,
         checkpoint: _recipe_pb2.ModelRef | None = ...,
         parent: _recipe_pb2.ModelRef | None = ...,
+        layout: _recipe_pb2.Layout.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "parent", b"parent"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "parent", b"parent", "project", b"project", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "layout", b"layout", "parent", b"parent", "project", b"project", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -709,6 +822,8 @@ class RecipeDescription(_message.Message):
     UNAVAILABLE_REASON_FIELD_NUMBER: _builtins.int
     NEEDS_CALIBRATION_FIELD_NUMBER: _builtins.int
     RESUME_FIELD_NUMBER: _builtins.int
+    LAYOUTS_FIELD_NUMBER: _builtins.int
+    OTHER_BACKENDS_FIELD_NUMBER: _builtins.int
     method: _builtins.str
     """Field name in Recipe: `gptq`."""
     summary: _builtins.str
@@ -729,6 +844,14 @@ class RecipeDescription(_message.Message):
     def parameters(self) -> _containers.RepeatedCompositeFieldContainer[Global___ParameterDescription]:
         """Parameters."""
 
+    @_builtins.property
+    def layouts(self) -> _containers.RepeatedScalarFieldContainer[_recipe_pb2.Layout.ValueType]:
+        """Layouts that its artifacts can have."""
+
+    @_builtins.property
+    def other_backends(self) -> _containers.RepeatedCompositeFieldContainer[Global___OtherBackend]:
+        """Other backends that know the method, and why each does not run it here."""
+
     def __init__(
         self,
         *,
@@ -741,14 +864,42 @@ class RecipeDescription(_message.Message):
         unavailable_reason: _builtins.str = ...,
         needs_calibration: _builtins.bool = ...,
         resume: _builtins.str = ...,
+        layouts: _abc.Iterable[_recipe_pb2.Layout.ValueType] | None = ...,
+        other_backends: _abc.Iterable[Global___OtherBackend] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "backend", b"backend", "method", b"method", "needs_calibration", b"needs_calibration", "parameters", b"parameters", "reference", b"reference", "resume", b"resume", "summary", b"summary", "unavailable_reason", b"unavailable_reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "backend", b"backend", "layouts", b"layouts", "method", b"method", "needs_calibration", b"needs_calibration", "other_backends", b"other_backends", "parameters", b"parameters", "reference", b"reference", "resume", b"resume", "summary", b"summary", "unavailable_reason", b"unavailable_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RecipeDescription: _TypeAlias = RecipeDescription  # noqa: Y015
+
+@_typing.final
+class OtherBackend(_message.Message):
+    """A backend that could run a method and does not."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name of the distribution: `gptqmodel`."""
+    reason: _builtins.str
+    """Why it does not run here."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OtherBackend: _TypeAlias = OtherBackend  # noqa: Y015
 
 @_typing.final
 class ParameterDescription(_message.Message):
