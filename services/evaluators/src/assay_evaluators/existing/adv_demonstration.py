@@ -30,11 +30,11 @@ from assay_evaluators.existing.types import (
     last_user_message,
     text_of,
 )
+from assay_evaluators.packs.decodingtrust.adv_demonstration import rows_per_seed
 from assay_evaluators.sdk.types import FIELD_SEPARATOR, Sample
 
 SCORED = (*COUNTERFACTUAL, *SPURIOUS, *ATTACK_SUCCESS, *CLEAN_ACCURACY)
 _YES, _NO = "yes", "no"
-_SPURIOUS_ROWS, _ATTACKED_ROWS, _CLEAN_ROWS = 2000, 428, 872
 _ASSUMED = (
     "spurious data are not at hand: gold labels of files with exactly 2,000 answers are assumed to"
     " be 1,000 x yes, then 1,000 x no"
@@ -90,7 +90,7 @@ class AdvDemonstrationReader(Reader):
         reads, reports = [], []
         for scenario in SCORED:
             seeds = _seeds(scenario)
-            read = ScenarioRead(scenario, len(seeds) * _rows(scenario))
+            read = ScenarioRead(scenario, len(seeds) * rows_per_seed(scenario))
             reads.append(read)
             for seed in seeds:
                 file = by_key.get((scenario, seed))
@@ -165,17 +165,6 @@ def _seeds(scenario: str) -> tuple[int, ...]:
     return SPURIOUS_SEEDS if scenario in SPURIOUS else SEEDS
 
 
-def _rows(scenario: str) -> int:
-    """Rows of one seed."""
-    if scenario in SPURIOUS:
-        return _SPURIOUS_ROWS
-    if scenario in ATTACK_SUCCESS:
-        return _ATTACKED_ROWS
-    if scenario in CLEAN_ACCURACY:
-        return _CLEAN_ROWS
-    return 400 if "_snli_" in scenario else 1000
-
-
 def _options(scenario: str) -> tuple[str, ...]:
     if scenario in (*ATTACK_SUCCESS, *CLEAN_ACCURACY):
         return ("negative", "positive")
@@ -183,7 +172,7 @@ def _options(scenario: str) -> tuple[str, ...]:
 
 
 def _read_file(file: Located, seed: int, source: Source, read: ScenarioRead) -> FileReport:
-    report = FileReport(file.path, file.layout, file.scenario, _rows(file.scenario))
+    report = FileReport(file.path, file.layout, file.scenario, rows_per_seed(file.scenario))
     try:
         answers, labels = _content(file)
     except UnreadableError as error:
@@ -245,7 +234,7 @@ def _samples(
     rows: list[tuple[Any, Sample]] = [
         pair for pair in source.samples(scenario) if pair[0].seed == seed
     ]
-    size = _rows(scenario)
+    size = rows_per_seed(scenario)
     if len(rows) == size:
         if scenario in SPURIOUS:
             # Answers were written yes-items first, then the others, in file order inside each.

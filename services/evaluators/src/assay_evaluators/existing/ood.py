@@ -37,6 +37,7 @@ from assay_evaluators.existing.types import (
     last_user_message,
     text_of,
 )
+from assay_evaluators.packs.decodingtrust.ood import QUESTIONS_EXPECTED, STYLE_EXPECTED
 from assay_evaluators.sdk.types import Sample
 
 SCORED = (
@@ -46,8 +47,6 @@ SCORED = (
     *KNOWLEDGE_FEW_SHOT_SCORED,
     *STYLE_FEW_SHOT_SCORED,
 )
-_SIZES = {OLD: 855, RECENT: 263}
-_STYLE_SIZE = 872
 _RUN_FILES = ("style", "style_8shot", "knowledge_standard", "knowledge_idk", "knowledge_2020_5shot")
 _RUN = re.compile(rf"^(?:results/)?(?P<model>.+)/(?P<kind>{'|'.join(_RUN_FILES)})\.json$")
 _FINAL = re.compile(r"^(?:results/)?(?P<model>.+)/final_scores\.json$")
@@ -197,7 +196,7 @@ def _tasks(file: Located) -> Iterator[tuple[str, list[Any]]]:
 
 
 def _expected(task: str) -> int:
-    return _SIZES.get(base_task(task), _STYLE_SIZE)
+    return QUESTIONS_EXPECTED.get(base_task(task), STYLE_EXPECTED)
 
 
 def _read_task(
