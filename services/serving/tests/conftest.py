@@ -8,6 +8,7 @@ float32 agree.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
 import subprocess
@@ -107,9 +108,9 @@ class Client:
         self.stub = stub
         self._metrics_port = metrics_port
 
-    async def load(self, path: Path, *, ttl: int = 120, **fields: Any) -> Lease:
-        """Load a checkpoint, wait until it is resident."""
-        request = serving_pb2.LoadModelRequest(artifact_uri=str(path), **fields)
+    async def load(self, path: Path | None, *, ttl: int = 120, **fields: Any) -> Lease:
+        """Load a checkpoint (or `endpoint`), wait until it is resident."""
+        request = serving_pb2.LoadModelRequest(artifact_uri=str(path or ""), **fields)
         request.lease_ttl.seconds = ttl
         answer = await call(self.stub.LoadModel, request)
         model = await self.settled(answer.model.meta.id)
@@ -129,7 +130,7 @@ class Client:
         await call(self.stub.ReleaseLease, serving_pb2.ReleaseLeaseRequest(lease_id=lease.id))
 
     @asynccontextmanager
-    async def leased(self, path: Path, **fields: Any) -> AsyncIterator[Lease]:
+    async def leased(self, path: Path | None, **fields: Any) -> AsyncIterator[Lease]:
         """Load, and release at the end."""
         lease = await self.load(path, **fields)
         try:
@@ -215,6 +216,8 @@ def start_gateway(home: Path, **settings: str) -> Gateway:
     """Start `assay-serving` as users do; its output goes to a file in `home`."""
     port = free_port()
     log = home / "gateway.log"
+    door = {"url": f"http://127.0.0.1:{port + 200}/v1", "model": "a"}
+    settings = {"endpoints": json.dumps({"own-door": door})} | settings
     environment = os.environ | {f"ASSAY_SERVING_{k.upper()}": v for k, v in settings.items()}
     with log.open("wb") as output:
         process = subprocess.Popen(

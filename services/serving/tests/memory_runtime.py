@@ -21,6 +21,7 @@ from assay_serving.domain import (
     Item,
     ReplicaStatus,
 )
+from assay_serving.endpoint_runtime import EndpointRuntime
 from assay_serving.engine_host import Engine
 from assay_serving.models import LoadRequest, ModelManager
 from assay_serving.registry import FIELDS, ModelRecord, ModelRegistry
@@ -118,7 +119,10 @@ class World:
         self.registry = ModelRegistry(
             ResourceStore(self.settings.database_url, "models", fields=FIELDS)
         )
-        self.manager = ModelManager(self.settings, self.runtime, self.registry, self.clock)
+        endpoints = EndpointRuntime(self.settings.endpoints)
+        self.manager = ModelManager(
+            self.settings, self.runtime, endpoints, self.registry, self.clock
+        )
         self.uri = {
             "a": checkpoint(home / "a", weight=1.0),
             "b": checkpoint(home / "b", weight=2.0),

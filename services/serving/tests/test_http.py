@@ -170,6 +170,20 @@ async def test_leaving_before_the_answer_aborts_its_work_in_the_engine(client, g
         await client.until_in_flight(lambda number: number == 0)
 
 
+async def test_the_door_as_an_external_endpoint_gives_the_same_completions(client, variants):
+    """LoadModel by the name of an endpoint that is this server's own door."""
+    async with client.leased(variants["a"]) as lease:
+        items = [item("s", PROMPTS[0], n=3, seed=7), item("g", PROMPTS[1], temperature=0.0)]
+        expected = await client.generate(lease, items)
+        async with client.leased(None, endpoint="own-door") as theirs:
+            assert theirs.model.engine.family == "external"
+            found = await client.generate(theirs, items)
+    assert {k: c.text for k, c in found.items()} == {k: c.text for k, c in expected.items()}
+    assert {k: c.completion_tokens for k, c in found.items()} == {
+        k: c.completion_tokens for k, c in expected.items()
+    }
+
+
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 async def test_curl_reads_a_stream(client, gateway, variants):
     body = {"model": "a", "prompt": "the", "max_tokens": 3, "temperature": 0, "stream": True}

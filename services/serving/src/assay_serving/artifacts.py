@@ -59,6 +59,15 @@ class Artifact:
         return content_digest(self.path)
 
     @property
+    def location(self) -> str:
+        """Where a replica finds the files."""
+        return str(self.path)
+
+    def verify(self) -> None:
+        """Check that the files are still those of the digest; see `verify_files`."""
+        verify_files(self.path, self.digest)
+
+    @property
     def architecture(self) -> str:
         """Architecture as in config.json: `LlamaForCausalLM`."""
         return str((self.config.get("architectures") or ["unknown"])[0])

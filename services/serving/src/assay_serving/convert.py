@@ -7,7 +7,14 @@ from datetime import UTC, datetime, timedelta
 
 from google.protobuf.duration_pb2 import Duration
 
-from assay_core.errors import AssayError, InvalidArgument, OutOfRange, Unavailable, to_proto
+from assay_core.errors import (
+    AssayError,
+    FailedPrecondition,
+    InvalidArgument,
+    OutOfRange,
+    Unavailable,
+    to_proto,
+)
 from assay_core.pb import serving_pb2 as pb
 from assay_serving.domain import (
     Answer,
@@ -129,6 +136,8 @@ def item_error(failure: Failure) -> AssayError:
             remedy=failure.remedy,
             reason="INVALID_ITEM",
         )
+    if failure.kind is FailureKind.ENDPOINT_REFUSED:
+        return FailedPrecondition(failure.message, reason=failure.kind.value, remedy=failure.remedy)
     return Unavailable(
         failure.message,
         reason=failure.kind.value,

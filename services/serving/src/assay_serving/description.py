@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from assay_core.digest import digest_of, hex_of
 from assay_serving.artifacts import Artifact, open_artifact
 from assay_serving.domain import EngineIdentity, EngineOptions, EngineSpec
+from assay_serving.endpoints import Endpoint
 from assay_serving.engine.identity import engine_spec, identity_of
+from assay_serving.engine_ports import Loadable
 from assay_serving.settings import ServingSettings
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """The engine that would serve an artifact, and what else identifies its results."""
+    """The engine that would serve an artifact or endpoint, and what else identifies its results."""
 
-    artifact: Artifact
+    artifact: Loadable
     spec: EngineSpec
     identity: EngineIdentity
     engine_id: str
@@ -42,6 +44,12 @@ class Description:
             artifact.tokenizer_digest,
             artifact.chat_template_digest,
         )
+
+
+def describe_endpoint(endpoint: Endpoint) -> Description:
+    """What identifies results of an external endpoint; each is an engine of its own."""
+    engine_id = f"endpoint-{hex_of(endpoint.digest)[:12]}"
+    return Description(endpoint, endpoint.spec, endpoint.identity, engine_id, "", "")
 
 
 def describe(

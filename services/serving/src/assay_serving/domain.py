@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+EXTERNAL = "external"
+"""Family and device of engines that are not ours."""
+
 
 @dataclass(frozen=True, slots=True)
 class ChatMessage:
@@ -137,6 +140,7 @@ class FailureKind(StrEnum):
     WRONG_WEIGHTS = "WRONG_WEIGHTS"
     ENGINE_DEAD = "ENGINE_DEAD"
     ENGINE_REFUSED = "ENGINE_REFUSED"
+    ENDPOINT_REFUSED = "ENDPOINT_REFUSED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +185,11 @@ class EngineSpec:
     tensor_parallel_size: int = 1
     replicas: int = 1
     device: str = "cpu"
+
+    @property
+    def external(self) -> bool:
+        """Whether the engine is an endpoint of somebody else."""
+        return self.device == EXTERNAL
 
 
 @dataclass(frozen=True, slots=True)

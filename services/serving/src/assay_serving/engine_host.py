@@ -17,10 +17,10 @@ from typing import Any
 from assay_core.errors import AssayError, Unavailable
 from assay_core.logs import exception_facts, get_logger
 from assay_serving import metrics
-from assay_serving.artifacts import Artifact, verify_files
 from assay_serving.domain import Answer, EngineSpec, Failure, Item
 from assay_serving.engine_ports import (
     RETRY_SECONDS,
+    Loadable,
     LoadFacts,
     ModelEvents,
     Residency,
@@ -69,7 +69,7 @@ class Engine:
         self._events = events
         self._residency = residency
         self._clock = clock
-        self._artifacts: dict[str, Artifact] = {}
+        self._artifacts: dict[str, Loadable] = {}
         self._state = _State()
         self._wake = asyncio.Event()
         self._turned = asyncio.Event()
@@ -91,7 +91,7 @@ class Engine:
         """How the resident artifact was loaded."""
         return self._state.load
 
-    async def request(self, artifact: Artifact, lease: Lease) -> None:
+    async def request(self, artifact: Loadable, lease: Lease) -> None:
         """Ask for an artifact. It may be granted before this returns."""
         self._artifacts[artifact.digest] = artifact
         self.book.request(lease)
@@ -257,7 +257,7 @@ class Engine:
         try:
             await self._events.loading(self, digest, "verifying files")
             # A damaged artifact is found here, before weights or another engine are touched.
-            await asyncio.to_thread(verify_files, artifact.path, digest)
+            await asyncio.to_thread(artifact.verify)
             async with self._alone(), self._changing:
                 await self._make_resident(artifact)
         except (AssayError, EngineUnreachableError) as failure:
@@ -279,7 +279,7 @@ class Engine:
             async with self._residency.room_for(self), self.gate.exclusive():
                 yield
 
-    async def _make_resident(self, artifact: Artifact) -> None:
+    async def _make_resident(self, artifact: Loadable) -> None:
         before, swapping = self._state.digest, self.running
         phase = "swapping weights" if swapping else "starting engine"
         await self._events.loading(self, artifact.digest, phase)
@@ -290,7 +290,7 @@ class Engine:
             await self._events.left(self, before, "swapped out")
         try:
             handle = await asyncio.to_thread(
-                self._runtime.deploy, self.id, self.spec, str(artifact.path), artifact.digest
+                self._runtime.deploy, self.id, self.spec, artifact.location, artifact.digest
             )
         except BaseException:
             self._state = _State()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from assay_core.errors import AssayError, FailedPrecondition, Internal, Unavailable
+from assay_serving.domain import EngineSpec
 from assay_serving.leases import LeaseBook
 from assay_serving.runtime import EngineUnreachableError
 
@@ -21,11 +22,35 @@ class LoadFacts:
     swapped: bool = False
 
 
+class Loadable(Protocol):
+    """What can be made resident: an artifact, or an endpoint of somebody else."""
+
+    @property
+    def uri(self) -> str:
+        """Where it comes from, as records show it."""
+
+    @property
+    def digest(self) -> str:
+        """What identifies it in leases and answers."""
+
+    @property
+    def location(self) -> str:
+        """What the runtime is told of it."""
+
+    def verify(self) -> None:
+        """Check that it is what the digest stands for. Blocks.
+
+        Raises:
+            AssayError: It is not.
+        """
+
+
 class EngineView(Protocol):
     """What others see of an engine when it tells them something."""
 
     id: str
     book: LeaseBook
+    spec: EngineSpec
 
     @property
     def resident(self) -> str | None:

@@ -1,10 +1,11 @@
-"""Two asyncio gates: generation against swaps, and a bound on work in flight."""
+"""Asyncio gates: generation against swaps, a bound on work in flight, and a pace."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 
@@ -136,3 +137,27 @@ class InFlightLimit:
             weight, turn = self._queue.popleft()
             self._used += weight
             turn.set_result(None)
+
+
+class Pace:
+    """Turns at an even pace, in the order they were asked for.
+
+    Args:
+        per_minute: Turns a minute; None means that nobody waits.
+        clock: Seconds that never go back.
+    """
+
+    def __init__(
+        self, per_minute: float | None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._interval = 60.0 / per_minute if per_minute else 0.0
+        self._clock = clock
+        self._next = clock()
+
+    async def turn(self) -> None:
+        """Wait for the next turn."""
+        now = self._clock()
+        mine = max(self._next, now)
+        self._next = mine + self._interval
+        if mine > now:
+            await asyncio.sleep(mine - now)

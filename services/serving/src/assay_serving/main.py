@@ -20,6 +20,7 @@ from assay_core.pb import serving_pb2, serving_pb2_grpc
 from assay_core.resources import ResourceStore
 from assay_core.server import serve
 from assay_core.settings import load_settings
+from assay_serving.endpoint_runtime import EndpointRuntime
 from assay_serving.http.app import OpenAIDoor
 from assay_serving.http.server import HttpServer
 from assay_serving.late_runtime import LateRuntime
@@ -40,7 +41,7 @@ async def run(settings: ServingSettings) -> None:
         on_started=partial(loop.call_soon_threadsafe, _take_signals_back),
     )
     registry = ModelRegistry(ResourceStore(settings.database_url, "models", fields=FIELDS))
-    models = ModelManager(settings, runtime, registry)
+    models = ModelManager(settings, runtime, EndpointRuntime(settings.endpoints), registry)
 
     def register(server: grpc.aio.Server) -> list[str]:
         serving_pb2_grpc.add_ServingServiceServicer_to_server(

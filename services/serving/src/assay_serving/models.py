@@ -15,10 +15,11 @@ from dataclasses import dataclass, field
 
 from assay_core.auth import Principal
 from assay_core.digest import digest_of, hex_of
-from assay_core.errors import AlreadyExists, FailedPrecondition, Unavailable
+from assay_core.errors import AlreadyExists, FailedPrecondition, InvalidArgument, Unavailable
 from assay_serving import metrics
-from assay_serving.description import Description, describe
-from assay_serving.domain import EngineOptions
+from assay_serving.description import Description, describe, describe_endpoint
+from assay_serving.domain import EXTERNAL, EngineOptions
+from assay_serving.endpoints import find_endpoint
 from assay_serving.engine_host import Engine
 from assay_serving.engine_ports import EngineView, not_resident
 from assay_serving.leases import Lease, LeaseState, lease_not_held
@@ -30,15 +31,19 @@ from assay_serving.settings import ServingSettings
 
 @dataclass(frozen=True, slots=True)
 class LoadRequest:
-    """What a caller asks of LoadModel; `ttl` 0 asks for residency without a lease."""
+    """What a caller asks of LoadModel; `ttl` 0 asks for residency without a lease.
+
+    `endpoint` names an external endpoint instead of an artifact.
+    """
 
     project: str
-    artifact_uri: str
+    artifact_uri: str = ""
     artifact_digest: str = ""
     request_id: str = ""
     options: EngineOptions = field(default_factory=EngineOptions)
     ttl: float = 0.0
     holder: str = ""
+    endpoint: str = ""
 
 
 class ModelManager:
@@ -47,6 +52,7 @@ class ModelManager:
     Args:
         settings: Limits and allowed places.
         runtime: Ray Serve.
+        endpoints: The runtime of external endpoints.
         registry: Where models are recorded.
         clock: Monotonic seconds, for leases and least-recently-used.
     """
@@ -55,11 +61,13 @@ class ModelManager:
         self,
         settings: ServingSettings,
         runtime: Runtime,
+        endpoints: Runtime,
         registry: ModelRegistry,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._runtime = runtime
+        self._endpoints = endpoints
         self._registry = registry
         self._clock = clock
         self._engines: dict[str, Engine] = {}
@@ -76,9 +84,28 @@ class ModelManager:
 
     # -- what callers ask ------------------------------------------------------------------------
 
-    async def describe(self, uri: str, options: EngineOptions, digest: str = "") -> Description:
-        """What would serve an artifact. Starts nothing."""
-        return await asyncio.to_thread(describe, self._settings, uri, options, digest)
+    async def describe(self, request: LoadRequest) -> Description:
+        """What would serve an artifact or endpoint. Starts nothing.
+
+        Raises:
+            InvalidArgument: Both are named, or an engine is to be set up that is not ours.
+        """
+        if not request.endpoint:
+            return await asyncio.to_thread(
+                describe,
+                self._settings,
+                request.artifact_uri,
+                request.options,
+                request.artifact_digest,
+            )
+        if request.artifact_uri or request.options != EngineOptions():
+            raise InvalidArgument.of(
+                "endpoint",
+                "is given together with an artifact or engine options",
+                remedy="give its name only: it is a model and an engine by itself",
+            )
+        found = find_endpoint(self._settings.endpoints, request.endpoint, request.project)
+        return describe_endpoint(found)
 
     async def load(self, request: LoadRequest) -> tuple[ModelRecord, Lease | None]:
         """Queue an artifact for its engine; the lease is pending until it is resident.
@@ -91,9 +118,7 @@ class ModelManager:
         """
         if self._draining:
             raise _draining()
-        description = await self.describe(
-            request.artifact_uri, request.options, request.artifact_digest
-        )
+        description = await self.describe(request)
         artifact = description.artifact
         await asyncio.to_thread(lambda: artifact.digest)
         model = self._model(request, description)
@@ -143,8 +168,12 @@ class ModelManager:
         return await self._registry.get(model_id)
 
     async def resident(self, principal: Principal) -> list[ModelRecord]:
-        """The models that answer now, of every project that the caller may see."""
-        return [k for k in await self._registry.ready() if principal.may_see(k.model.project)]
+        """The artifacts that answer now, of every project that the caller may see."""
+        return [
+            known
+            for known in await self._registry.ready()
+            if principal.may_see(known.model.project) and known.model.engine.family != EXTERNAL
+        ]
 
     @asynccontextmanager
     async def borrowed(self, known: ModelRecord) -> AsyncIterator[tuple[Engine, Lease]]:
@@ -224,8 +253,12 @@ class ModelManager:
     async def room_for(self, engine: EngineView) -> AsyncIterator[None]:
         """Wait for room; the idle engine that was used longest ago ends first.
 
-        One engine starts at a time: two starts beside each other take longer than in turn.
+        One engine starts at a time: two starts beside each other take longer than in turn. An
+        external endpoint takes no room.
         """
+        if engine.spec.external:
+            yield
+            return
         async with self._starting:
             while len(others := self._running(but=engine)) >= self._settings.max_engines:
                 idle = [other for other in others if other.book.idle]
@@ -237,17 +270,20 @@ class ModelManager:
             yield
 
     def _running(self, but: EngineView | None = None) -> list[Engine]:
-        return [e for e in self._engines.values() if e.running and e is not but]
+        """Engines of ours that run: endpoints take no room here."""
+        engines = self._engines.values()
+        return [e for e in engines if e.running and e is not but and not e.spec.external]
 
     # -- helpers ---------------------------------------------------------------------------------
 
     def _engine(self, description: Description) -> Engine:
         engine = self._engines.get(description.engine_id)
         if engine is None:
+            spec = description.spec
             engine = Engine(
                 description.engine_id,
-                description.spec,
-                runtime=self._runtime,
+                spec,
+                runtime=self._endpoints if spec.external else self._runtime,
                 events=self._recorder,
                 residency=self,
                 max_in_flight=self._settings.max_in_flight,

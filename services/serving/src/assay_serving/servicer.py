@@ -21,13 +21,13 @@ from assay_serving.models import LoadRequest, ModelManager
 from assay_serving.registry import ModelRecord, ModelRegistry
 
 CAPABILITIES = (
+    "endpoints",
     "generate.completion_indices",
     "generate.logprobs",
     "generate.prompt_logprobs",
     "models.in_place_swap",
 )
 UNAVAILABLE = {
-    "endpoint": "external endpoints are not part of this build yet",
     "ProfileModel": "measuring a resident model is not part of this build yet",
 }
 
@@ -45,10 +45,6 @@ class ServingServicer(serving_pb2_grpc.ServingServiceServicer):
         self, request: pb.LoadModelRequest, context: Context
     ) -> pb.LoadModelResponse:
         """See serving.proto."""
-        if request.endpoint:
-            raise Unimplemented(
-                UNAVAILABLE["endpoint"], reason="NOT_IN_THIS_BUILD", field="endpoint"
-            )
         model, lease = await self._models.load(
             LoadRequest(
                 project=request.project or DEFAULT_PROJECT,
@@ -58,6 +54,7 @@ class ServingServicer(serving_pb2_grpc.ServingServiceServicer):
                 options=convert.engine_options(request.options),
                 ttl=_ttl(request, "lease_ttl"),
                 holder=request.holder,
+                endpoint=request.endpoint,
             )
         )
         response = pb.LoadModelResponse(model=self._model(model))
@@ -162,7 +159,12 @@ class ServingServicer(serving_pb2_grpc.ServingServiceServicer):
     ) -> pb.DescribeEngineResponse:
         """See serving.proto."""
         found = await self._models.describe(
-            request.artifact_uri, convert.engine_options(request.options)
+            LoadRequest(
+                project=request.project or DEFAULT_PROJECT,
+                artifact_uri=request.artifact_uri,
+                options=convert.engine_options(request.options),
+                endpoint=request.endpoint,
+            )
         )
         return pb.DescribeEngineResponse(
             engine=convert.engine_identity(found.identity),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field, StringConstraints, field_validator
 
 from assay_core.settings import ServiceSettings, is_loopback, service_config, split_address
+from assay_serving.endpoints import NAME_PATTERN, EndpointSettings
 
 
 class ServingSettings(ServiceSettings):
@@ -50,6 +52,13 @@ class ServingSettings(ServiceSettings):
         default=3600.0, gt=0, description="Longest time to live of a lease."
     )
 
+    endpoints: dict[Annotated[str, StringConstraints(pattern=NAME_PATTERN)], EndpointSettings] = (
+        Field(
+            default_factory=dict,
+            description="External OpenAI-compatible endpoints by the name that LoadModel gives: "
+            "{NAME: {url, model, secret, projects, ...}}.",
+        )
+    )
     http_listen: str = Field(
         default="", description="OpenAI-compatible HTTP address HOST:PORT; empty: no such listener."
     )

@@ -714,7 +714,7 @@ class SamplingParameters(_message.Message):
     logprobs: _builtins.int
     """Log-probabilities of the most likely tokens per position, 0..20. Default 0: none."""
     prompt_logprobs: _builtins.bool
-    """Also log-probabilities of the prompt's own tokens (for likelihood scoring)."""
+    """Also log-probabilities of the prompt's own tokens (for likelihood scoring), with as many alternatives as `logprobs` says."""
     keep_special_tokens: _builtins.bool
     """Keep special tokens in the text, as the original evaluation client did. Default false."""
     @_builtins.property
@@ -1033,8 +1033,14 @@ class DescribeEngineRequest(_message.Message):
 
     ARTIFACT_URI_FIELD_NUMBER: _builtins.int
     OPTIONS_FIELD_NUMBER: _builtins.int
+    ENDPOINT_FIELD_NUMBER: _builtins.int
+    PROJECT_FIELD_NUMBER: _builtins.int
     artifact_uri: _builtins.str
     """URI of the artifact."""
+    endpoint: _builtins.str
+    """Name of an operator-defined external endpoint, instead of an artifact."""
+    project: _builtins.str
+    """Who asks; endpoints are open to some projects only. Empty means `default`."""
     @_builtins.property
     def options(self) -> Global___EngineOptions:
         """Engine set-up."""
@@ -1044,10 +1050,12 @@ class DescribeEngineRequest(_message.Message):
         *,
         artifact_uri: _builtins.str = ...,
         options: Global___EngineOptions | None = ...,
+        endpoint: _builtins.str = ...,
+        project: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["options", b"options"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_uri", b"artifact_uri", "options", b"options"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_uri", b"artifact_uri", "endpoint", b"endpoint", "options", b"options", "project", b"project"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
