@@ -40,6 +40,17 @@ def random_words(prompt: str, seed: int) -> str:
     return words[hashlib.sha256(f"{prompt}{seed}".encode()).digest()[0] % len(words)]
 
 
+def next_tokens(text: str) -> list[pb.TokenLogprob]:
+    """The model's answer is its most likely next token."""
+    top = [pb.TokenLogprob(text=text, logprob=-0.25), pb.TokenLogprob(text="\n", logprob=-2.0)]
+    return [pb.TokenLogprob(text=text, logprob=-0.25, top=top)]
+
+
+def own_tokens(prompt: str) -> list[pb.TokenLogprob]:
+    """A word is a token of probability 1/e; the first has none."""
+    return [pb.TokenLogprob(text=word, logprob=-1.0) for word in prompt.split()[1:]]
+
+
 class SyntheticServing(serving_pb2_grpc.ServingServiceServicer):
     """Counts what it generated; can be slow, break its streams, or end its lease."""
 
@@ -77,22 +88,26 @@ class SyntheticServing(serving_pb2_grpc.ServingServiceServicer):
                     self.lease = "lease-2"
 
     def _answer(self, item):
-        prompt = item.chat.messages[-1].content
-        whole = "\n".join(m.content for m in item.chat.messages)
+        raw = item.WhichOneof("prompt") == "text"
+        prompt = item.text if raw else item.chat.messages[-1].content
+        whole = item.text if raw else "\n".join(m.content for m in item.chat.messages)
         if self.overlength(prompt):
             return [pb.Completion(id=item.id, finish_reason=pb.FINISH_REASON_OVERLENGTH)]
         completions = []
         for index in reversed(item.completion_indices):
             self.generated[whole, item.seed + index] += 1
+            text = self.model(prompt, item.seed + index)
             completions.append(
                 pb.Completion(
                     id=item.id,
                     index=index,
-                    text=self.model(prompt, item.seed + index),
+                    text=text,
                     finish_reason=pb.FINISH_REASON_STOP,
                     prompt_tokens=len(whole) // 4,
                     completion_tokens=3,
                     prompt_digest="sha256:" + hashlib.sha256(whole.encode()).hexdigest(),
+                    logprobs=next_tokens(text) if item.sampling.logprobs else (),
+                    prompt_logprobs=own_tokens(prompt) if item.sampling.prompt_logprobs else (),
                 )
             )
         return completions
