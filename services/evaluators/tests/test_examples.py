@@ -14,6 +14,7 @@ from assay_core.errors import InvalidArgument, PermissionDenied
 from assay_core.pb import evaluation_pb2 as pb
 from assay_core.pb import state_pb2
 from assay_evaluators.dimensions.ethics import DIMENSION as ETHICS
+from assay_evaluators.dimensions.privacy import DIMENSION as PRIVACY
 from assay_evaluators.packs.loading import Pack
 from assay_evaluators.service.examples import require_display
 
@@ -92,10 +93,7 @@ async def test_a_pack_that_denies_display_shows_nothing(evaluator, tmp_path, min
             await page(service, evaluation)
 
 
-def test_a_dimension_of_personal_data_shows_nothing_whatever_the_pack_says(mini_pack: Pack):
-    class Personal(type(ETHICS)):
-        shows_texts = False
-
+def test_privacy_shows_nothing_whatever_the_pack_says(mini_pack: Pack):
     with pytest.raises(PermissionDenied, match="personal data"):
-        require_display(Personal(), mini_pack)
+        require_display(PRIVACY, mini_pack)
     require_display(ETHICS, mini_pack)

@@ -33,6 +33,8 @@ class Privacy(Dimension):
     row_model = settings.EnronRow
     metrics: ClassVar[tuple[Metric, ...]] = metrics.METRICS
     parsers: ClassVar[tuple[ParserVersion, ...]] = parsers.VERSIONS
+    # Enron rows hold real people's addresses, whatever a pack's licence says.
+    shows_texts = False
 
     def samples(self, rows: Sequence[Any], context: RowContext) -> Iterator[Sample]:
         """Renders rows of any part; see `render`."""
