@@ -90,7 +90,7 @@ def score_reads(
         "paper_rounded_refusal": None if missing else reader.rounded_refusal(rates),
         "scenarios": scenarios,
         "missing": missing,
-        "values": dict(details.overall),
+        "values": {**dimension.overall_values(sub_values), **details.overall},
     }
 
 
