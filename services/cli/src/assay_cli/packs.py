@@ -7,6 +7,7 @@ from pathlib import Path
 from assay_evaluators.packs import Pack
 from assay_evaluators.packs.checking import CheckedPack, check_pack
 from assay_evaluators.packs.decodingtrust import ImportReport, import_decodingtrust
+from assay_evaluators.packs.mmlu import import_mmlu
 from assay_evaluators.packs.schema import MANIFEST_FILE
 
 __all__ = [
@@ -14,6 +15,8 @@ __all__ = [
     "ImportReport",
     "check_pack",
     "import_decodingtrust",
+    "import_mmlu",
+    "open_pack",
     "pack_digest",
     "paths_of",
 ]
@@ -26,6 +29,15 @@ def paths_of(folder: Path) -> list[str]:
         AssayError: Names the file, and the line of a broken row.
     """
     return [MANIFEST_FILE, *check_pack(str(folder)).pack.manifest.files]
+
+
+def open_pack(uri: str) -> Pack:
+    """A pack by directory or URI.
+
+    Raises:
+        AssayError: If it is none.
+    """
+    return Pack.open(uri)
 
 
 def pack_digest(uri: str) -> str:

@@ -35,45 +35,35 @@ def import_pack(
 ) -> None:
     """Turn a DecodingTrust checkout into a data pack."""
     session.output.note(f"importing {checkout}")
-    report = _packs().import_decodingtrust(checkout.expanduser(), out.expanduser())
-    output = session.output
+    _show_import(session, _packs().import_decodingtrust(checkout.expanduser(), out.expanduser()))
 
-    def render() -> None:
-        table = Table(box=None, pad_edge=False)
-        for name in ("dimension", "scenario", "rows", "of", "note"):
-            table.add_column(name, no_wrap=True)
-        for each in report.scenarios:
-            table.add_row(
-                each.dimension,
-                each.scenario,
-                f"{each.rows:,}",
-                f"{each.rows_expected:,}",
-                each.missing or "",
-            )
-        output.show(table)
-        if not report.is_whole:
-            output.line("scores over scenarios that are missing or cut are marked incomplete")
-        output.line(f"{report.pack_digest}")
-        output.line(str(out))
 
-    output.result(
-        {
-            "pack": str(out),
-            "digest": report.pack_digest,
-            "complete": report.is_whole,
-            "scenarios": [
-                {
-                    "dimension": each.dimension,
-                    "scenario": each.scenario,
-                    "rows": each.rows,
-                    "rows_expected": each.rows_expected,
-                    "missing": each.missing,
-                }
-                for each in report.scenarios
-            ],
-        },
-        render,
+@command(app, "import-mmlu")
+def import_mmlu(
+    session: Session,
+    folder: Annotated[
+        Path, typer.Argument(help="MMLU's data folder (dev/, test/), or its Parquet files.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Directory of the pack; must not exist.")],
+    base: Annotated[
+        Path | None,
+        typer.Option("--base", help="A pack whose content the new one has as well."),
+    ] = None,
+    heldout: Annotated[
+        Path | None,
+        typer.Option("--heldout", help="JSON Lines with `text`, for perplexity."),
+    ] = None,
+) -> None:
+    """Turn MMLU's files into a data pack, or add them to a copy of one."""
+    session.output.note(f"importing {folder}")
+    packs = _packs()
+    report = packs.import_mmlu(
+        folder.expanduser(),
+        out.expanduser(),
+        base=packs.open_pack(str(base.expanduser().absolute())) if base is not None else None,
+        heldout=heldout.expanduser() if heldout is not None else None,
     )
+    _show_import(session, report)
 
 
 @command(app, "check")
@@ -157,6 +147,47 @@ async def _pieces(folder: Path, paths: Sequence[str]) -> AsyncIterator[pack_pb2.
         with (folder / path).open("rb") as stream:
             while chunk := await asyncio.to_thread(stream.read, CHUNK_BYTES):
                 yield pack_pb2.UploadPackRequest(path=path, chunk=chunk)
+
+
+def _show_import(session: Session, report: Any) -> None:
+    output = session.output
+
+    def render() -> None:
+        table = Table(box=None, pad_edge=False)
+        for name in ("dimension", "scenario", "rows", "of", "note"):
+            table.add_column(name, no_wrap=True)
+        for each in report.scenarios:
+            table.add_row(
+                each.dimension,
+                each.scenario,
+                f"{each.rows:,}",
+                f"{each.rows_expected:,}",
+                each.missing or "",
+            )
+        output.show(table)
+        if not report.is_whole:
+            output.line("scores over scenarios that are missing or cut are marked incomplete")
+        output.line(f"{report.pack_digest}")
+        output.line(report.out)
+
+    output.result(
+        {
+            "pack": report.out,
+            "digest": report.pack_digest,
+            "complete": report.is_whole,
+            "scenarios": [
+                {
+                    "dimension": each.dimension,
+                    "scenario": each.scenario,
+                    "rows": each.rows,
+                    "rows_expected": each.rows_expected,
+                    "missing": each.missing,
+                }
+                for each in report.scenarios
+            ],
+        },
+        render,
+    )
 
 
 def _packs() -> ModuleType:

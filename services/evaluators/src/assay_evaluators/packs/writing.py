@@ -58,6 +58,10 @@ class PackWriter:
         lines = (json.dumps(row.model_dump(), ensure_ascii=False) + "\n" for row in rows)
         self._write(path, "".join(lines).encode(), len(rows))
 
+    def add_file(self, path: str, data: bytes, rows: int | None) -> None:
+        """Writes a file of another pack as it is."""
+        self._write(path, data, rows)
+
     def add_scenario(self, dimension: str, scenario: str, entry: ScenarioEntry) -> None:
         """Notes what the pack has of a scenario."""
         self._scenarios.setdefault(dimension, {})[scenario] = entry
