@@ -167,16 +167,6 @@ async def test_damaged_artifact_is_made_again(service, tmp_path):
     assert file.read_bytes() == whole
 
 
-async def test_register_says_why_it_is_not_there(service, checkpoint):
-    reference = common_pb2.ModelRef(uri=str(checkpoint))
-    request = compression_pb2.RegisterVariantRequest(checkpoint=reference, parent=reference)
-    async with service.stub() as stub:
-        with pytest.raises(AssayError) as caught:
-            await call(stub.RegisterVariant, request)
-    assert caught.value.code is grpc.StatusCode.UNIMPLEMENTED
-    assert "not built yet" in caught.value.message
-
-
 async def test_recipes_say_what_is_available_and_why_not(service):
     async with service.stub() as stub:
         listed = (await call(stub.ListRecipes, compression_pb2.ListRecipesRequest())).recipes

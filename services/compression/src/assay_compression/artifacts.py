@@ -13,7 +13,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from assay_compression.checkpoint.inspect import TOKENIZER_FILES, Checkpoint, chat_template
+from assay_compression.checkpoint.folder import TOKENIZER_FILES, chat_template
+from assay_compression.checkpoint.inspect import Checkpoint
 from assay_compression.checkpoint.scan import FileFacts
 from assay_compression.efficiency import count, dense_bits
 from assay_compression.jobs.spec import CalibrationSpec

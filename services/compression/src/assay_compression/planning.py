@@ -10,14 +10,22 @@ from pydantic import BaseModel, ConfigDict
 
 from assay_compression.artifacts import dense_manifest
 from assay_compression.calibration import read_documents
-from assay_compression.checkpoint.inspect import TOKENIZER, Checkpoint, inspect
+from assay_compression.checkpoint.folder import TOKENIZER
+from assay_compression.checkpoint.imported import PACK_QUANTIZED, Import, inspect_import
+from assay_compression.checkpoint.inspect import Checkpoint, inspect
 from assay_compression.checkpoint.scan import FileFacts, Scanner, model_digest
 from assay_compression.jobs.spec import CalibrationSpec
 from assay_compression.methods.registry import check_layout, check_shape, check_supported
 from assay_compression.settings import CompressionSettings
 from assay_compression.sources import resolve
-from assay_core.errors import FailedPrecondition, InvalidArgument, ResourceExhausted
-from assay_core.recipes import Calibration, Recipe, variant_key
+from assay_core.errors import (
+    FailedPrecondition,
+    InvalidArgument,
+    ResourceExhausted,
+    Unimplemented,
+)
+from assay_core.recipes import Calibration, Imported, Recipe, variant_key
+from assay_core.recipes.wire import Layout
 
 _FLOAT_BYTES = 4
 # A worker with torch and llm-compressor loaded and nothing to do.
@@ -36,6 +44,8 @@ class Plan(BaseModel):
         parent_digest: Artifact digest of the dense variant; None for the dense variant itself.
         calibration: Identity of the calibration; None for methods that use no data.
         calibration_file: Where its text is.
+        imported: Directory of a checkpoint that was compressed elsewhere, to be registered.
+        imported_files: Its files as they are now.
         disk_bytes: Bytes that the job writes.
     """
 
@@ -49,6 +59,8 @@ class Plan(BaseModel):
     parent_digest: str | None
     calibration: CalibrationSpec | None
     calibration_file: Path | None
+    imported: Path | None = None
+    imported_files: dict[str, FileFacts] = {}
     disk_bytes: int
 
 
@@ -67,28 +79,19 @@ class Planner:
         Raises:
             AssayError: Names the field or file that is wrong and the remedy.
         """
-        check_supported(recipe)
-        path = resolve(
-            uri,
-            field="model.uri",
-            named=self._settings.models,
-            allowed=self._settings.readable_prefixes,
-            kind="model",
-        )
+        # An imported recipe names what was registered; it is found by its key or not at all.
+        if recipe.name != "imported":
+            check_supported(recipe)
+        path = self._model(uri, "model.uri")
         checkpoint = inspect(path)
-        check_layout(recipe, checkpoint)
+        if recipe.name != "imported":
+            check_layout(recipe, checkpoint)
         for module in checkpoint.linears:
             check_shape(recipe, module, checkpoint.shape(module)[1])
         text, calibration_spec = self._calibration(recipe, calibration, checkpoint)
         files = self._scanner.scan(checkpoint)
         digest = model_digest(files)
-        if expected_digest and expected_digest != digest:
-            raise FailedPrecondition.of(
-                "model.digest",
-                f"is {expected_digest}, but the checkpoint's is {digest}",
-                reason="DIGEST_MISMATCH",
-                remedy="name the checkpoint that was meant, or leave model.digest out",
-            )
+        check_digest("model.digest", expected_digest, digest)
         parent = None
         if recipe.name != "dense":
             parent = dense_manifest(checkpoint, files, digest).digest
@@ -116,6 +119,49 @@ class Planner:
             disk_bytes=(1 if recipe.layout == "dense" else 2) * sum(f.size for f in files.values()),
         )
 
+    def plan_import(self, uri: str, parent_uri: str, layout: Layout | None) -> tuple[Plan, Recipe]:
+        """Checks a checkpoint that was compressed elsewhere against its parent.
+
+        Args:
+            uri: The checkpoint.
+            parent_uri: The dense checkpoint it was made from.
+            layout: Layout to keep it in; None for the one it is in.
+
+        Raises:
+            AssayError: Names the field or file that is wrong and the remedy.
+        """
+        parent = inspect(self._model(parent_uri, "parent.uri"))
+        found = inspect_import(self._model(uri, "checkpoint.uri"), parent)
+        origin = found.origin
+        _check_import_layout(found, layout)
+        files, parent_files = self._scanner.scan(found.folder), self._scanner.scan(parent)
+        recipe = Recipe(
+            method=Imported(
+                digest=model_digest(files),
+                method=origin.method,
+                bits=origin.bits,
+                group_size=origin.group_size,
+                act_order=origin.act_order,
+                symmetric=origin.symmetric,
+            ),
+            layout=layout or origin.layout,
+        )
+        digest = model_digest(parent_files)
+        plan = Plan(
+            variant_key=variant_key(digest, recipe, Calibration()),
+            checkpoint=parent.path,
+            architecture=parent.architecture.name,
+            files=parent_files,
+            model_digest=digest,
+            parent_digest=dense_manifest(parent, parent_files, digest).digest,
+            calibration=None,
+            calibration_file=None,
+            imported=found.folder.path,
+            imported_files=files,
+            disk_bytes=sum(fact.size for fact in {**files, **parent_files}.values()),
+        )
+        return plan, recipe
+
     def check_disk(self, plan: Plan, data: Path | None) -> None:
         """Refuses a job that would fill the disk of its working folder or of the object store.
 
@@ -134,6 +180,15 @@ class Planner:
                     remedy="delete variants that are not needed, or move ASSAY_HOME",
                     metadata={"needed_bytes": str(needed), "free_bytes": str(free)},
                 )
+
+    def _model(self, uri: str, field: str) -> Path:
+        return resolve(
+            uri,
+            field=field,
+            named=self._settings.models,
+            allowed=self._settings.readable_prefixes,
+            kind="model",
+        )
 
     def _calibration(
         self, recipe: Recipe, calibration: Calibration, checkpoint: Checkpoint
@@ -169,6 +224,41 @@ class Planner:
             seed=calibration.seed,
         )
         return path, spec
+
+
+def check_digest(field: str, expected: str, found: str) -> None:
+    """Refuses a checkpoint that is not the one that was meant.
+
+    Raises:
+        FailedPrecondition: If a digest is expected and another was found.
+    """
+    if expected and expected != found:
+        raise FailedPrecondition.of(
+            field,
+            f"is {expected}, but the checkpoint's is {found}",
+            reason="DIGEST_MISMATCH",
+            remedy=f"name the checkpoint that was meant, or leave {field} out",
+        )
+
+
+def _check_import_layout(found: Import, layout: Layout | None) -> None:
+    origin = found.origin
+    if layout in (None, origin.layout):
+        return
+    if layout != "dense":
+        raise Unimplemented.of(
+            "layout",
+            f"is {layout}, and a registered checkpoint is kept as it is ({origin.layout}) or "
+            "dequantized",
+            remedy="leave layout out, or use dense",
+        )
+    readable = {"gptq": ("gptq", "gptq_v2"), "awq": ("gemm",)}
+    if origin.variation not in readable.get(origin.method, (PACK_QUANTIZED,)):
+        raise Unimplemented.of(
+            "layout",
+            f"is dense, and the {origin.method} format {origin.variation[:40]!r} is not read here",
+            remedy="leave layout out to keep the checkpoint as it is",
+        )
 
 
 def _check_memory(checkpoint: Checkpoint, calibration: CalibrationSpec) -> None:

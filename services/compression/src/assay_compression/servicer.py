@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from assay_compression import artifacts
+from assay_compression.checkpoint.scan import model_digest
 from assay_compression.convert import (
     artifact_message,
     calibration_of,
@@ -18,7 +19,7 @@ from assay_compression.convert import (
 from assay_compression.jobs.runner import JobRunner
 from assay_compression.methods.registry import BACKENDS
 from assay_compression.metrics import CACHE_HITS
-from assay_compression.planning import Plan, Planner
+from assay_compression.planning import Plan, Planner, check_digest
 from assay_compression.variants import (
     VariantSpec,
     VariantStatus,
@@ -31,18 +32,14 @@ from assay_core.errors import (
     InvalidArgument,
     NotFound,
     PermissionDenied,
-    Unimplemented,
 )
 from assay_core.pb import common_pb2, compression_pb2, compression_pb2_grpc
 from assay_core.recipes import Calibration, Recipe
+from assay_core.recipes.wire import LAYOUTS, name_of
 from assay_core.resources import Draft, Record, ResourceStore, State
 from assay_core.server import package_version
 from assay_core.storage import ObjectStore
 
-_REGISTER = (
-    "reading the method out of a foreign checkpoint's config is not built yet; create the "
-    "variant from its dense parent with CreateVariant"
-)
 _API = "assay.compression.v1"
 
 
@@ -65,26 +62,33 @@ class CompressionServicer(compression_pb2_grpc.CompressionServiceServicer):
         refuse_unknown_fields(request.calibration, "calibration")
         recipe = Recipe.from_proto(request.recipe)
         calibration = Calibration.from_proto(request.calibration)
-        _check_reference(request.model)
+        _check_reference(request.model, "model")
         plan = await asyncio.to_thread(
             self._planner.plan, request.model.uri, request.model.digest, recipe, calibration
         )
-        known = await asyncio.to_thread(artifacts.find, self._objects, plan.variant_key)
-        if known is None:
-            data = self._objects.local_path("") if self._objects.is_local else None
-            await asyncio.to_thread(self._planner.check_disk, plan, data)
-        else:
-            CACHE_HITS.labels(recipe.name).inc()
-        artifact = known.digest if known is not None else None
-        record = await self._create(request, recipe, calibration, plan, artifact)
+        record, artifact = await self._accept(request, request.model, recipe, calibration, plan)
         message = await self._message(record, modules=True, cache_hit=artifact is not None)
         return compression_pb2.CreateVariantResponse(variant=message)
 
     async def RegisterVariant(
         self, request: compression_pb2.RegisterVariantRequest, context: Any
     ) -> compression_pb2.RegisterVariantResponse:
-        """Not built yet; says so."""
-        raise Unimplemented(f"RegisterVariant is not available: {_REGISTER}")
+        """Checks the checkpoint against its parent, then queues the copying of its files."""
+        _check_reference(request.checkpoint, "checkpoint")
+        _check_reference(request.parent, "parent")
+        layout = None
+        if request.layout != common_pb2.LAYOUT_UNSPECIFIED:
+            layout = name_of(LAYOUTS, request.layout, "layout")
+        plan, recipe = await asyncio.to_thread(
+            self._planner.plan_import, request.checkpoint.uri, request.parent.uri, layout
+        )
+        check_digest(
+            "checkpoint.digest", request.checkpoint.digest, model_digest(plan.imported_files)
+        )
+        check_digest("parent.digest", request.parent.digest, plan.model_digest)
+        record, artifact = await self._accept(request, request.parent, recipe, None, plan)
+        message = await self._message(record, modules=True, cache_hit=artifact is not None)
+        return compression_pb2.RegisterVariantResponse(variant=message)
 
     async def GetVariant(
         self, request: compression_pb2.GetVariantRequest, context: Any
@@ -164,7 +168,6 @@ class CompressionServicer(compression_pb2_grpc.CompressionServiceServicer):
         """What this server is and can do."""
         missing = {f"recipe.{name}": b.unavailable for name, b in BACKENDS.items() if b.unavailable}
         missing |= {
-            "RegisterVariant": _REGISTER,
             "recipe.include_embeddings": "only transformer layers are compressed yet",
         }
         info = common_pb2.ServerInfo(
@@ -178,24 +181,50 @@ class CompressionServicer(compression_pb2_grpc.CompressionServiceServicer):
 
     # -- helpers ---------------------------------------------------------------------------------
 
-    async def _create(
+    async def _accept(
         self,
-        request: compression_pb2.CreateVariantRequest,
+        request: compression_pb2.CreateVariantRequest | compression_pb2.RegisterVariantRequest,
+        model: common_pb2.ModelRef,
         recipe: Recipe,
-        calibration: Calibration,
+        calibration: Calibration | None,
         plan: Plan,
-        artifact: str | None,
-    ) -> Record:
-        project = request.project or DEFAULT_PROJECT
-        used = calibration_of(plan.calibration, calibration.source) if plan.calibration else None
+    ) -> tuple[Record, str | None]:
+        """The variant, and its artifact's digest if there is one already."""
+        known = await asyncio.to_thread(artifacts.find, self._objects, plan.variant_key)
+        if known is not None:
+            CACHE_HITS.labels(recipe.name).inc()
+        elif recipe.name == "imported" and plan.imported is None:
+            raise NotFound.of(
+                "recipe.imported",
+                "names a checkpoint that is not registered for this model",
+                reason="NOT_REGISTERED",
+                remedy="register it with RegisterVariant (`assay variants register`)",
+            )
+        else:
+            data = self._objects.local_path("") if self._objects.is_local else None
+            await asyncio.to_thread(self._planner.check_disk, plan, data)
+        used = None
+        if plan.calibration is not None and calibration is not None:
+            used = calibration_of(plan.calibration, calibration.source)
         spec = VariantSpec(
-            model_uri=request.model.uri,
+            model_uri=model.uri,
             model_digest=plan.model_digest,
             recipe=recipe.canonical(),
             method=recipe.name,
             label=recipe.label(),
             calibration=used,
         )
+        artifact = known.digest if known is not None else None
+        return await self._create(request, spec, plan, artifact), artifact
+
+    async def _create(
+        self,
+        request: compression_pb2.CreateVariantRequest | compression_pb2.RegisterVariantRequest,
+        spec: VariantSpec,
+        plan: Plan,
+        artifact: str | None,
+    ) -> Record:
+        project = request.project or DEFAULT_PROJECT
         status = VariantStatus(plan=plan, artifact=artifact, cache_hit=artifact is not None)
         status_document = status.model_dump(mode="json")
         record, created = await self._records.create(
@@ -259,17 +288,17 @@ class CompressionServicer(compression_pb2_grpc.CompressionServiceServicer):
         return artifact_message(uri, manifest, weights, run)
 
 
-def _check_reference(model: common_pb2.ModelRef) -> None:
+def _check_reference(model: common_pb2.ModelRef, field: str) -> None:
     if model.trust_remote_code:
         raise PermissionDenied.of(
-            "model.trust_remote_code",
+            f"{field}.trust_remote_code",
             "is refused by this server's policy: it never runs code of a checkpoint",
             reason="REMOTE_CODE_REFUSED",
             remedy="leave it out; the supported architectures need no code of their own",
         )
     if model.revision:
         raise InvalidArgument.of(
-            "model.revision",
+            f"{field}.revision",
             "is set, and a folder has no revisions",
             remedy="leave it out and name the folder that holds the revision",
         )

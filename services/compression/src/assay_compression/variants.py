@@ -95,6 +95,8 @@ def job_of(record: Record, settings: CompressionSettings) -> JobSpec:
         recipe=Recipe.parse(spec.recipe).canonical(),
         calibration=plan.calibration,
         calibration_file=plan.calibration_file,
+        imported=plan.imported,
+        imported_files=plan.imported_files,
         data_uri=settings.data_uri,
         work_dir=work_dir(settings, plan.variant_key),
         threads=settings.threads,

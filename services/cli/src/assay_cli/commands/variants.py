@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +18,7 @@ from assay_cli.job_progress import follow_job
 from assay_core.client import call, stream
 from assay_core.errors import from_proto
 from assay_core.pb import common_pb2, compression_pb2, compression_pb2_grpc
+from assay_core.recipes import Recipe
 
 if TYPE_CHECKING:
     from assay.compression.v1.compression_pb2_grpc import CompressionServiceAsyncStub as Stub
@@ -94,6 +96,38 @@ async def show(session: Session, variant: Id) -> None:
     async with compression(session) as stub:
         response = await call(stub.GetVariant, compression_pb2.GetVariantRequest(id=variant))
     session.output.result(response, lambda: _show(session, response.variant))
+
+
+@command(app, "register")
+async def register_checkpoint(
+    session: Session,
+    checkpoint: Annotated[str, typer.Argument(help="Directory of the compressed checkpoint.")],
+    parent: Annotated[str, typer.Option(help="Its dense parent: `demo`, a directory, a URI.")],
+    *,
+    dense: Annotated[
+        bool, typer.Option("--dense", help="Multiply integers out, so that any engine serves it.")
+    ] = False,
+    wait: Annotated[bool, typer.Option(help="Wait for the artifact.")] = True,
+) -> None:
+    """Adopt a checkpoint that was compressed elsewhere (GPTQ, AWQ, compressed-tensors, dense)."""
+    request = compression_pb2.RegisterVariantRequest(
+        project=session.settings.project,
+        checkpoint=common_pb2.ModelRef(uri=documents.locate(checkpoint, Path.cwd())),
+        parent=common_pb2.ModelRef(uri=documents.locate(parent, Path.cwd())),
+        layout=common_pb2.LAYOUT_DENSE if dense else common_pb2.LAYOUT_UNSPECIFIED,
+    )
+    async with compression(session) as stub:
+        response = await call(stub.RegisterVariant, request, timeout=_CREATE_TIMEOUT_SECONDS)
+        variant = response.variant
+        if wait:
+            variant = await finished(session, stub, variant)
+    recipe = json.dumps(Recipe.from_proto(variant.recipe).canonical())
+
+    def show_both() -> None:
+        _show(session, variant)
+        session.output.line(f"recipe for study files: {recipe}")
+
+    session.output.result({"variant": variant}, show_both)
 
 
 @command(app, "delete")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,26 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from assay_compression.checkpoint.architectures import ARCHITECTURES, Architecture
-from assay_compression.checkpoint.safetensors_file import TensorEntry, read_header
-from assay_core.errors import AssayError, DataLoss, FailedPrecondition
+from assay_compression.checkpoint.folder import read_folder, refused
+from assay_compression.checkpoint.safetensors_file import TensorEntry
+from assay_core.errors import AssayError
 
-CONFIG = "config.json"
-INDEX = "model.safetensors.index.json"
-SINGLE = "model.safetensors"
-TOKENIZER = "tokenizer.json"
-TOKENIZER_FILES = (
-    TOKENIZER,
-    "tokenizer_config.json",
-    "tokenizer.model",
-    "vocab.json",
-    "merges.txt",
-    "special_tokens_map.json",
-    "added_tokens.json",
-)
-TEMPLATE = "chat_template.jinja"
-_OTHER_FILES = (CONFIG, "generation_config.json", TEMPLATE, "chat_template.json", INDEX)
-_PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl"}
-_FIELD = "model.uri"
 FLOAT_TYPES = ("F32", "F16", "BF16")
 # Not parameters: masks and frequencies that old versions of transformers saved.
 _BUFFERS = ("attn.bias", "attn.masked_bias", "attention.bias", "attention.masked_bias", "inv_freq")
@@ -137,73 +120,42 @@ class Checkpoint:
 
 
 def inspect(path: Path) -> Checkpoint:
-    """Reads configuration and headers; touches no weights.
+    """Reads a dense checkpoint's configuration and headers; touches no weights.
 
     Raises:
         FailedPrecondition: The directory is not a checkpoint that can be compressed.
         DataLoss: A file is damaged.
     """
-    config = _read_json(path, CONFIG)
-    name = _architecture_name(config)
-    weight_files = _weight_files(path)
-    tensors = _tensors(path, weight_files)
+    folder = read_folder(path)
+    if "quantization_config" in folder.config:
+        raise refused(
+            "the checkpoint is compressed already (config.json has quantization_config)",
+            "name the dense checkpoint it was made from, or register it with RegisterVariant",
+            "ALREADY_COMPRESSED",
+        )
+    config, tensors = folder.config, folder.tensors
+    name = folder.architecture
     if name not in ARCHITECTURES:
         raise _unsupported(f"the architecture {name[:80]} cannot be compressed here", tensors)
     architecture = ARCHITECTURES[name]
     layers = config.get(architecture.depth_key)
     if type(layers) is not int or layers < 1:
-        raise _refused(
+        raise refused(
             f"config.json has no {architecture.depth_key}", "restore config.json", "BAD_CONFIG"
         )
-    present = (*TOKENIZER_FILES, *_OTHER_FILES)
-    files = {*weight_files, *(name for name in present if (path / name).is_file())}
     if layers > len(tensors):
-        raise _refused(
+        raise refused(
             f"config.json says {layers} layers and the files hold {len(tensors)} tensors",
             "check that config.json belongs to the weights",
             "TENSOR_MISSING",
         )
     found = [base for base in architecture.bases if base + architecture.embedding in tensors]
     base = found[0] if found else architecture.bases[0]
-    checkpoint = Checkpoint(path, config, architecture, base, layers, tuple(sorted(files)), tensors)
+    checkpoint = Checkpoint(path, config, architecture, base, layers, folder.files, tensors)
     _check_tensors(checkpoint)
     _check_strays(checkpoint)
     _check_shapes(checkpoint)
     return checkpoint
-
-
-def chat_template(path: Path) -> str | None:
-    """The checkpoint's own chat template."""
-    if (path / TEMPLATE).is_file():
-        return (path / TEMPLATE).read_text(encoding="utf-8")
-    if not (path / "tokenizer_config.json").is_file():
-        return None
-    template = _read_json(path, "tokenizer_config.json").get("chat_template")
-    return template if isinstance(template, str) else None
-
-
-def _architecture_name(config: dict[str, Any]) -> str:
-    if "quantization_config" in config:
-        raise _refused(
-            "the checkpoint is compressed already (config.json has quantization_config)",
-            "name the dense checkpoint it was made from",
-            "ALREADY_COMPRESSED",
-        )
-    names = config.get("architectures")
-    name = names[0] if isinstance(names, list) and names else None
-    if not isinstance(name, str):
-        raise _refused("config.json names no architecture", "restore `architectures`", "BAD_CONFIG")
-    return name
-
-
-def _tensors(path: Path, weight_files: list[str]) -> dict[str, TensorEntry]:
-    tensors: dict[str, TensorEntry] = {}
-    for name in weight_files:
-        for tensor, entry in read_header(path / name).items():
-            if tensor in tensors:
-                raise _damaged(name, f"repeats tensor {tensor}")
-            tensors[tensor] = entry
-    return tensors
 
 
 def _unsupported(problem: str, tensors: dict[str, TensorEntry]) -> AssayError:
@@ -211,7 +163,7 @@ def _unsupported(problem: str, tensors: dict[str, TensorEntry]) -> AssayError:
     modules = sorted({_NUMBER.sub(".*.", name) for name in tensors if _is_matrix(name, tensors)})
     named = ", ".join(name.removesuffix(".weight") for name in modules[:_NAMED])
     more = f" and {len(modules) - _NAMED} more" if len(modules) > _NAMED else ""
-    return _refused(
+    return refused(
         f"{problem}: it is not known what feeds its modules {named or '(no matrix)'}{more}",
         f"use one of {', '.join(ARCHITECTURES)}",
         "UNSUPPORTED_ARCHITECTURE",
@@ -222,45 +174,18 @@ def _is_matrix(name: str, tensors: dict[str, TensorEntry]) -> bool:
     return name.endswith(".weight") and len(tensors[name].shape) > 1
 
 
-def _weight_files(path: Path) -> list[str]:
-    if (path / INDEX).is_file():
-        weight_map = _read_json(path, INDEX).get("weight_map")
-        if not isinstance(weight_map, dict) or not weight_map:
-            raise _damaged(INDEX, "has no weight_map")
-        names = sorted({str(name) for name in weight_map.values()})
-        for name in names:
-            if Path(name).name != name or not name.endswith(".safetensors"):
-                raise _refused(
-                    f"{INDEX} points outside the checkpoint's safetensors files",
-                    "save the checkpoint again with safetensors",
-                    "BAD_INDEX",
-                )
-            if not (path / name).is_file():
-                raise _damaged(name, f"is missing, although {INDEX} names it")
-        return names
-    if (path / SINGLE).is_file():
-        return [SINGLE]
-    pickles = sorted(file.name for file in path.iterdir() if file.suffix in _PICKLES)
-    found = f"pickle weights only ({', '.join(pickles[:3])})" if pickles else "no weights"
-    raise _refused(
-        f"the checkpoint has {found}, and only safetensors are read",
-        "convert it with save_pretrained(..., safe_serialization=True)",
-        "NO_SAFETENSORS",
-    )
-
-
 def _check_tensors(checkpoint: Checkpoint) -> None:
     matrices = [f"{module}.weight" for module in checkpoint.linears]
     for name in (checkpoint.base + checkpoint.architecture.embedding, *matrices):
         entry = checkpoint.tensors.get(name)
         if entry is None:
-            raise _refused(
+            raise refused(
                 f"tensor {name} is missing",
                 "check that every shard is there and config.json belongs to the weights",
                 "TENSOR_MISSING",
             )
         if entry.dtype not in FLOAT_TYPES or len(entry.shape) != 2:
-            raise _refused(
+            raise refused(
                 f"tensor {name} is {entry.dtype} {list(entry.shape)}",
                 "a dense checkpoint has float32, float16 or bfloat16 matrices there",
                 "UNSUPPORTED_TENSOR",
@@ -287,7 +212,7 @@ def _check_shapes(checkpoint: Checkpoint) -> None:
     try:
         sizes = names.sizes(checkpoint.config)
     except (KeyError, TypeError, ZeroDivisionError) as error:
-        raise _refused(
+        raise refused(
             "config.json lacks a size of the model, or holds one that is not a number",
             "restore config.json",
             "BAD_CONFIG",
@@ -297,37 +222,8 @@ def _check_shapes(checkpoint: Checkpoint) -> None:
             module = checkpoint.layer_prefix(layer) + linear
             found, expected = checkpoint.shape(module), (sizes[rows], sizes[columns])
             if found != expected:
-                raise _refused(
+                raise refused(
                     f"module {module} is {list(found)} and config.json says {list(expected)}",
                     "check that config.json belongs to the weights",
                     "SHAPE_MISMATCH",
                 )
-
-
-def _read_json(path: Path, name: str) -> dict[str, Any]:
-    file = path / name
-    if not file.is_file():
-        raise _refused(
-            f"{name} is missing", "name a directory in Hugging Face layout", "NOT_A_CHECKPOINT"
-        )
-    try:
-        value = json.loads(file.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise _damaged(name, "is not readable JSON") from error
-    if not isinstance(value, dict):
-        raise _damaged(name, "is not a JSON object")
-    return value
-
-
-def _refused(message: str, remedy: str, reason: str) -> AssayError:
-    return FailedPrecondition(message, field=_FIELD, remedy=remedy, reason=reason)
-
-
-def _damaged(name: str, problem: str) -> AssayError:
-    return DataLoss(
-        f"file {name} {problem}",
-        field=_FIELD,
-        reason="CHECKPOINT_DAMAGED",
-        remedy="download or save the checkpoint again",
-        metadata={"file": name},
-    )

@@ -15,6 +15,7 @@ from threading import Lock
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from assay_compression.checkpoint.folder import Folder
 from assay_compression.checkpoint.inspect import Checkpoint
 from assay_compression.checkpoint.safetensors_file import TensorEntry, read_header
 from assay_core.digest import digest_of, hex_of, sha256_bytes, sha256_file
@@ -61,7 +62,7 @@ class Scanner:
         self._guard = Lock()
         self._locks: defaultdict[Path, Lock] = defaultdict(Lock)
 
-    def scan(self, checkpoint: Checkpoint) -> dict[str, FileFacts]:
+    def scan(self, checkpoint: Checkpoint | Folder) -> dict[str, FileFacts]:
         """Facts of every file of a checkpoint, by name. Blocks while it reads what is new.
 
         Raises:

@@ -61,6 +61,15 @@ def arguments_of(spec: GridSpec) -> QuantizationArgs:
     )
 
 
+def arguments_in(model_config: Mapping[str, Any]) -> QuantizationArgs:
+    """The grid that a checkpoint's config.json describes, of its first group of modules."""
+    parsed = QuantizationConfig.model_validate(model_config["quantization_config"])
+    arguments = next(iter(parsed.config_groups.values())).weights
+    if arguments is None:
+        raise ValueError("the group quantizes no weights")
+    return arguments
+
+
 def config(spec: GridSpec, *, ignored: Sequence[str]) -> dict[str, Any]:
     """What stands in config.json as `quantization_config`.
 

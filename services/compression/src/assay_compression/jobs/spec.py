@@ -42,6 +42,9 @@ class JobSpec(BaseModel):
         recipe: Canonical form of the recipe.
         calibration: Identity of the calibration; None for methods that use no data.
         calibration_file: Where its text is.
+        imported: Directory of a checkpoint that was compressed elsewhere; None for what is made
+            here.
+        imported_files: Its files as they were when the job was accepted.
         data_uri: Object store to publish in.
         work_dir: Directory of this job's resumable state.
         threads: Threads of tensor operations.
@@ -60,6 +63,8 @@ class JobSpec(BaseModel):
     recipe: dict[str, Any]
     calibration: CalibrationSpec | None
     calibration_file: Path | None
+    imported: Path | None = None
+    imported_files: dict[str, FileFacts] = {}
     data_uri: str
     work_dir: Path
     threads: int = Field(ge=1)

@@ -20,6 +20,8 @@ OURS = ("assay-compression", "torch")
 LIBRARY = ("assay-compression", "torch", "transformers", "compressed-tensors", "llmcompressor")
 FORWARD = ("assay-compression", "torch", "transformers")
 NOISE_GROUP_SIZE = 128
+# The scale of a whole row adds next to nothing to each of its weights.
+_ONE_SCALE_PER_ROW = 1 << 20
 # Both dimensions of a matrix fill whole words for every number of bits.
 _GPTQ_MULTIPLE = 32
 
@@ -218,6 +220,9 @@ def bits_per_weight(recipe: recipes.Recipe, dense_bits: float) -> float:
             return quantized_bits(method.bits, method.group_size, symmetric=method.symmetric)
         case recipes.Awq():
             return quantized_bits(method.bits, method.group_size, symmetric=False)
+        case recipes.Imported() if method.bits:
+            group = method.group_size or _ONE_SCALE_PER_ROW
+            return quantized_bits(method.bits, group, symmetric=method.symmetric)
         case recipes.Magnitude() | recipes.SparseGpt() | recipes.Wanda():
             return pruned_bits(dense_bits, method.sparsity)
         case _:

@@ -43,6 +43,17 @@ def copy_checkpoint(
         for name in facts:
             shutil.copyfile(source / name, files / name)
             sync(files / name)
+    check_unchanged(source, facts)
+    marker.write_text(fingerprint)
+    return files
+
+
+def check_unchanged(source: Path, facts: dict[str, FileFacts]) -> None:
+    """Refuses a checkpoint that is not what the job was accepted for.
+
+    Raises:
+        FailedPrecondition: Names the file that has changed.
+    """
     for name, fact in facts.items():
         if not (source / name).is_file() or not fact.is_current(source / name):
             raise FailedPrecondition(
@@ -52,8 +63,6 @@ def copy_checkpoint(
                 remedy="create the variant again",
                 metadata={"file": name},
             )
-    marker.write_text(fingerprint)
-    return files
 
 
 def sync(path: Path) -> None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from assay_compression.artifacts import ALGORITHM_REVISION, find, tool_versions
-from assay_compression.checkpoint.inspect import inspect
+from assay_compression.checkpoint.imported import inspect_import
+from assay_compression.checkpoint.inspect import Checkpoint, inspect
+from assay_compression.checkpoint.scan import FileFacts
 from assay_compression.jobs.reports import ProgressReport, Report, ResultReport
 from assay_compression.jobs.spec import JobSpec
 from assay_compression.jobs.work_dirs import held
 from assay_compression.methods.registry import BACKENDS, tools_of
-from assay_compression.worker.copying import copy_checkpoint
+from assay_compression.worker.copying import check_unchanged, copy_checkpoint
 from assay_compression.worker.publish import publish
 from assay_compression.worker.records import LayerRecord
 from assay_core.digest import digest_of
@@ -41,15 +44,9 @@ def _make(spec: JobSpec, report: Reporter, started: float) -> str:
     checkpoint = inspect(spec.checkpoint)
     report(ProgressReport(phase="copying the checkpoint", total=checkpoint.layers))
     recipe = Recipe.parse(spec.recipe)
-    tools = tools_of(recipe)
-    files = copy_checkpoint(
-        spec.checkpoint,
-        spec.files,
-        spec.work_dir,
-        fingerprint=digest_of(
-            [ALGORITHM_REVISION, spec.device, spec.threads, tool_versions(tools)]
-        ),
-    )
+    if spec.imported is not None:
+        return _adopt(spec, spec.imported, checkpoint, report, started)
+    files = _copy(spec, spec.checkpoint, spec.files)
     layers: list[LayerRecord] = []
     if BACKENDS[recipe.name].module:
         # Importing torch takes seconds, which the dense recipe need not pay.
@@ -62,3 +59,27 @@ def _make(spec: JobSpec, report: Reporter, started: float) -> str:
 
         files = pack_checkpoint(recipe, checkpoint, spec.work_dir)
     return publish(spec, checkpoint, files, layers, started)
+
+
+def _adopt(
+    spec: JobSpec, source: Path, parent: Checkpoint, report: Reporter, started: float
+) -> str:
+    """Registers a checkpoint that was compressed elsewhere: as it is, or as plain matrices."""
+    if Recipe.parse(spec.recipe).layout != "dense":
+        return publish(spec, parent, _copy(spec, source, spec.imported_files), [], started)
+    from assay_compression.worker.importing import unpack_into  # noqa: PLC0415 (as in _make)
+
+    files = _copy(spec, spec.checkpoint, spec.files)
+    check_unchanged(source, spec.imported_files)
+    layers = unpack_into(parent, inspect_import(source, parent), spec.work_dir, report)
+    return publish(spec, parent, files, layers, started)
+
+
+def _copy(spec: JobSpec, source: Path, facts: dict[str, FileFacts]) -> Path:
+    tools = tool_versions(tools_of(Recipe.parse(spec.recipe)))
+    return copy_checkpoint(
+        source,
+        facts,
+        spec.work_dir,
+        fingerprint=digest_of([ALGORITHM_REVISION, spec.device, spec.threads, tools]),
+    )

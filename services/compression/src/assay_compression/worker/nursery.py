@@ -77,6 +77,8 @@ def _import_for(spec: JobSpec) -> None:
     """Imports what the job will import, so that its worker finds it there."""
     recipe = Recipe.parse(spec.recipe)
     method = BACKENDS[recipe.name].module
+    if spec.imported is not None and recipe.layout == "dense":
+        importlib.import_module("assay_compression.worker.importing")
     if not method:
         return
     names = ["assay_compression.worker.compress", method]

@@ -11,7 +11,8 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import Tensor
 
-from assay_compression.checkpoint.inspect import CONFIG, INDEX, Checkpoint
+from assay_compression.checkpoint.folder import CONFIG, INDEX
+from assay_compression.checkpoint.inspect import Checkpoint
 from assay_compression.formats import compressed_tensors_format, gptq_format
 from assay_compression.methods.grid import GridSpec, Quantized
 from assay_compression.worker.copying import FILES

@@ -17,7 +17,9 @@ from assay_compression.artifacts import (
     identity,
     variant_entry_key,
 )
-from assay_compression.checkpoint.inspect import CONFIG, INDEX, Checkpoint
+from assay_compression.checkpoint.folder import CONFIG, INDEX
+from assay_compression.checkpoint.inspect import Checkpoint
+from assay_compression.checkpoint.scan import FileFacts
 from assay_compression.jobs.spec import JobSpec
 from assay_compression.methods.registry import backend_version, tools_of
 from assay_compression.worker.copying import sync
@@ -48,6 +50,9 @@ def publish(
         DataLoss: If an unchanged file differs from the parent's, or a published copy is damaged.
     """
     recipe = Recipe.parse(spec.recipe)
+    # Of what is registered as it is, the files are its own and not its parent's.
+    is_foreign = spec.imported is not None and recipe.layout != "dense"
+    sources = spec.imported_files if is_foreign else spec.files
     if layers:
         _write_weights(files, layers)
     manifest = build_manifest(
@@ -55,7 +60,7 @@ def publish(
         kind=KIND,
         identity=identity(
             checkpoint,
-            spec.files,
+            sources,
             model_digest=spec.model_digest,
             recipe=recipe,
             calibration=spec.calibration,
@@ -66,9 +71,9 @@ def publish(
         ),
     )
     changed = set(checkpoint.weight_files) if layers else set()
-    if recipe.layout != "dense":
+    if recipe.layout != "dense" and not is_foreign:
         changed |= {CONFIG, INDEX}
-    _check_copies(manifest, spec, changed)
+    _check_copies(manifest, sources, changed)
     write_manifest(files, manifest)
     run = RunRecord(
         wall_seconds=round(time.monotonic() - started, 3),
@@ -127,8 +132,8 @@ def _sparsity(layers: list[LayerRecord]) -> float:
     return zeros / sum(record.elements for record in records) if records else 0.0
 
 
-def _check_copies(manifest: Manifest, spec: JobSpec, changed: set[str]) -> None:
-    for name, fact in spec.files.items():
+def _check_copies(manifest: Manifest, sources: dict[str, FileFacts], changed: set[str]) -> None:
+    for name, fact in sources.items():
         if name not in changed and manifest.files[name].digest != fact.digest:
             raise DataLoss(
                 f"the copy of {name} does not match the checkpoint's file",

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from assay_compression.calibration import draw_offsets, read_documents
-from assay_compression.checkpoint.inspect import TOKENIZER
+from assay_compression.checkpoint.folder import TOKENIZER
 from assay_compression.jobs.spec import CalibrationSpec
 from assay_core.digest import sha256_file
 from assay_core.errors import FailedPrecondition
