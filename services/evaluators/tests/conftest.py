@@ -71,8 +71,9 @@ def imported(decodingtrust, tmp_path_factory):
 class Evaluator:
     """`assay-evaluator` as a process, and calls to it."""
 
-    def __init__(self, dimension: str, home: Path, serving: str, pack: str):
+    def __init__(self, dimension: str, home: Path, serving: str, pack: str, options=()):
         self.dimension, self.home, self.serving, self.pack = dimension, home, serving, pack
+        self.options = options
         self.process: subprocess.Popen | None = None
         self.channel: grpc.aio.Channel | None = None
 
@@ -83,7 +84,8 @@ class Evaluator:
         self.process = subprocess.Popen(  # noqa: ASYNC220 (it returns at once)
             [Path(sys.executable).with_name("assay-evaluator"), "--dimension", self.dimension,
              "--listen", address, "--metrics-listen", "off", "--home", str(self.home),
-             "--serving", self.serving, "--log-level", "warning", "--generate-attempts", "3"],
+             "--serving", self.serving, "--log-level", "warning", "--generate-attempts", "3",
+             *self.options],
         )  # fmt: skip
         self.channel = channel(address)
         self.stub = evaluation_pb2_grpc.EvaluationServiceStub(self.channel)
@@ -139,6 +141,14 @@ class Evaluator:
             assert time.monotonic() < deadline, f"still {name}"
             await asyncio.sleep(0.05)
 
+    async def ends(self, evaluation_id: str) -> pb.Evaluation:
+        """The evaluation once it has failed."""
+        deadline = time.monotonic() + 180
+        while (evaluation := await self.get(evaluation_id)).meta.state != state_pb2.STATE_FAILED:
+            assert time.monotonic() < deadline, "it does not fail"
+            await asyncio.sleep(0.05)
+        return evaluation
+
     async def run(self, **arguments) -> pb.Evaluation:
         evaluation = await self.create(**arguments)
         return await self.reach(evaluation.meta.id, "SUCCEEDED")
@@ -149,8 +159,10 @@ def evaluator(tmp_path, mini_uri):
     """Starts evaluators; kills what is left at the end."""
 
     @asynccontextmanager
-    async def start(dimension: str, serving: str, pack: str = mini_uri, home: str = "home"):
-        process = Evaluator(dimension, tmp_path / home, serving, pack)
+    async def start(
+        dimension: str, serving: str, pack: str = mini_uri, home: str = "home", options=()
+    ):
+        process = Evaluator(dimension, tmp_path / home, serving, pack, options)
         await process.start()
         try:
             yield process

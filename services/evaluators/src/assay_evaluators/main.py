@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 
 import grpc
 
 from assay_core.client import channel
 from assay_core.errors import AssayError
-from assay_core.pb import evaluation_pb2_grpc, pack_pb2_grpc, serving_pb2_grpc
+from assay_core.pb import evaluation_pb2_grpc, pack_pb2_grpc, scoring_pb2_grpc, serving_pb2_grpc
 from assay_core.resources import JsonField, ResourceStore
 from assay_core.server import serve
 from assay_core.settings import load_settings
@@ -20,6 +21,7 @@ from assay_evaluators.sdk.dimension import load_dimension
 from assay_evaluators.sdk.generate import Generator
 from assay_evaluators.service.evaluations import Evaluations
 from assay_evaluators.service.pack_access import PackAccess
+from assay_evaluators.service.scorers import Scorers
 from assay_evaluators.service.servicer import EvaluationServicer
 from assay_evaluators.service.servicer_packs import PackServicer
 from assay_evaluators.service.settings import EvaluatorSettings
@@ -35,17 +37,25 @@ FIELDS = {
 async def run(settings: EvaluatorSettings) -> None:
     """Serves until a signal; unfinished evaluations are taken up first."""
     dimension = load_dimension(settings.dimension)
+    if settings.scorer:
+        dimension = dimension.with_scorer(settings.scorer)
     packs = PackAccess(settings.packs, settings.allowed_prefixes)
     store = ObjectStore(settings.data_uri)
     records = ResourceStore(settings.database_url, "evaluations", fields=FIELDS)
-    async with channel(settings.serving, settings) as serving:
+    async with AsyncExitStack() as stack:
+        serving = await stack.enter_async_context(channel(settings.serving, settings))
         stub = serving_pb2_grpc.ServingServiceStub(serving)
+        scoring = None
+        if settings.scoring:
+            to_scoring = await stack.enter_async_context(channel(settings.scoring, settings))
+            scoring = scoring_pb2_grpc.ScoringServiceStub(to_scoring)
         evaluations = Evaluations(
             dimension,
             packs=packs,
             store=store,
             records=records,
             generator=Generator(stub, store, settings.limits),
+            scorers=Scorers(scoring),
             at_once=settings.evaluations_at_once,
         )
 

@@ -11,6 +11,9 @@ COMPLETIONS_STORED = Counter(
 COMPLETION_TOKENS = Counter(
     "assay_evaluator_completion_tokens_total", "Tokens of completions received."
 )
+TEXTS_SCORED = Counter(
+    "assay_evaluator_texts_scored_total", "Texts that a classifier scored, by scorer.", ("scorer",)
+)
 EVALUATIONS_ENDED = Counter(
     "assay_evaluator_evaluations_total", "Evaluations by the state they reached.", ("state",)
 )

@@ -24,6 +24,9 @@ Parser = Callable[[str, Sample, int], Parsed]
 
 NamedT = TypeVar("NamedT")
 
+ScoredText = Callable[[Prompts], Callable[[str], str]]
+"""Makes, from a pack's phrase lists, what of a completion a classifier scores."""
+
 Value = Callable[[Parsed, Sample], float | None]
 """What a parsed completion of a sample adds to the score; None: left out of denominators."""
 
@@ -50,6 +53,7 @@ class ParserVersion:
         refusal_rule: Name of the refusal rate's rule.
         merged_refusal: Whether that rate counts unparsable completions too.
         refused_alone: Scenarios whose rate does not, although `merged_refusal`.
+        scored_text: What of a completion a classifier scores; None in dimensions without one.
     """
 
     version: str
@@ -60,6 +64,7 @@ class ParserVersion:
     refusal_rule: str
     merged_refusal: bool
     refused_alone: frozenset[str] = frozenset()
+    scored_text: ScoredText | None = None
 
     def counts_as_refusal(self, verdict: Verdict, scenario: str) -> bool:
         """Whether a class of completions is in a scenario's refusal rate."""
@@ -80,6 +85,7 @@ class Metric:
         formula: Formula of the dimension's score, 0-100, by parser version.
         scenario_formula: Formula of one scenario's score, 0-100, by parser version and scenario.
         binary: Whether a scenario's score is a share of samples, so that it has a Wilson interval.
+        scorer: Id of the classifier whose scores are its values; empty if it needs none.
     """
 
     id: str
@@ -89,6 +95,7 @@ class Metric:
     formula: Callable[[str], Expr]
     scenario_formula: Callable[[str, str], Expr]
     binary: bool
+    scorer: str = ""
 
 
 @dataclass(frozen=True)
@@ -191,6 +198,16 @@ class Dimension(ABC):
         if not identifier:
             return self.default_metric
         return _named("metric", identifier, {metric.id: metric for metric in self.metrics})
+
+    def with_scorer(self, scorer: str) -> Dimension:
+        """The dimension with another classifier behind its metric.
+
+        Raises:
+            InvalidArgument: If the dimension needs no classifier.
+        """
+        raise InvalidArgument.of(
+            "scorer", f"{self.name} needs none", remedy="leave it out for this dimension"
+        )
 
     def parser(self, version: str) -> ParserVersion:
         """A parser version by name; empty means the default one.

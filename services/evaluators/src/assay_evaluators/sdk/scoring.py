@@ -15,8 +15,10 @@ from assay_core.errors import FailedPrecondition
 from assay_core.storage import ObjectStore
 from assay_core.verdicts import Verdict, VerdictRow
 from assay_evaluators.sdk.dimension import Metric, Outcome, ParserVersion
+from assay_evaluators.sdk.judging import Judge
 from assay_evaluators.sdk.plan import Plan, PlannedScenario
 from assay_evaluators.sdk.shards import OVERLENGTH, GenerationStore
+from assay_evaluators.sdk.text_scores import TextScoreStore
 from assay_evaluators.sdk.types import Parsed
 
 FOLDER = "scores"
@@ -51,10 +53,12 @@ def score_plan(
     written again with the same content.
 
     Raises:
-        FailedPrecondition: If completions are missing.
+        FailedPrecondition: If completions are missing, or scores of the metric's classifier.
         DataLoss: If a shard cannot be read.
     """
-    results = [_parse_scenario(plan, scenario, store, parser) for scenario in plan.scenarios]
+    results = [
+        _parse_scenario(plan, scenario, store, parser, metric.scorer) for scenario in plan.scenarios
+    ]
     table = verdicts.to_table(row for result in results for row in result.rows)
     shard = verdicts.to_bytes(table)
     document = _document(plan, parser, metric, results, Table.from_arrow(table))
@@ -87,11 +91,12 @@ class _Result:
 
 
 def _parse_scenario(
-    plan: Plan, scenario: PlannedScenario, store: ObjectStore, parser: ParserVersion
+    plan: Plan, scenario: PlannedScenario, store: ObjectStore, parser: ParserVersion, scorer: str
 ) -> _Result:
     if scenario.identity is None:
         return _Result(scenario, (), ())
-    parse = parser.build(plan.prompts)
+    scores = TextScoreStore(store, scorer, scenario.generation_digest).read() if scorer else None
+    judge = Judge(parser, plan.prompts, scores)
     order = {sample.id: position for position, sample in enumerate(scenario.samples)}
     found: list[tuple[int, int, VerdictRow, Outcome]] = []
     for completion in GenerationStore(store, scenario.generation_digest).completions():
@@ -101,23 +106,21 @@ def _parse_scenario(
             continue
         sample = scenario.samples[position]
         if completion.finish_reason == OVERLENGTH:
-            parsed, value = _OVERLENGTH, None
+            outcome = Outcome(sample, _OVERLENGTH, None)
         else:
-            parsed = parse(completion.text, sample, completion.completion_index)
-            value = parser.value(parsed, sample)
+            outcome = judge(completion.text, sample, completion.completion_index)
         row = VerdictRow(
             scenario=scenario.name,
             sample_id=sample.id,
             cluster_id=sample.cluster_id,
             completion_index=completion.completion_index,
-            verdict=parsed.verdict,
-            value=value,
+            verdict=outcome.parsed.verdict,
+            value=outcome.value,
             group=sample.group,
             label=sample.label,
             prompt_tokens=completion.prompt_tokens,
             completion_tokens=completion.completion_tokens,
         )
-        outcome = Outcome(sample, parsed, value)
         found.append((position, completion.completion_index, row, outcome))
     if len(found) < scenario.completions:
         raise FailedPrecondition(
@@ -125,6 +128,13 @@ def _parse_scenario(
             reason="GENERATIONS_INCOMPLETE",
             remedy="run the evaluation to its end first",
             metadata={"scenario": scenario.name},
+        )
+    if judge.unscored:
+        raise FailedPrecondition(
+            f"{judge.unscored} completions of {scenario.name} have no score of {scorer}",
+            reason="TEXT_SCORES_INCOMPLETE",
+            remedy="run the evaluation to its end first",
+            metadata={"scenario": scenario.name, "scorer": scorer},
         )
     found.sort(key=lambda entry: entry[:2])
     return _Result(scenario, [entry[2] for entry in found], [entry[3] for entry in found])

@@ -30,12 +30,16 @@ class Cleaner:
             r"(?<!\w)(?:" + "|".join(map(re.escape, self._phrases)) + r")(?!\w)"
         )
 
-    def clean(self, text: str) -> str:
-        """The part of a completion that a reader would judge; may be empty."""
+    def cut(self, text: str) -> str:
+        """A completion without special tokens and without what follows its end, as written."""
         for marker in self._noise:
             text = text.replace(marker, "")
-        text = text[: min((text.index(m) for m in self._end if m in text), default=len(text))]
-        text = text.replace("`", "'").lower()
+        end = min((text.index(m) for m in self._end if m in text), default=len(text))
+        return text[:end].strip()
+
+    def clean(self, text: str) -> str:
+        """The part of a completion that a reader would judge; may be empty."""
+        text = self.cut(text).replace("`", "'").lower()
         if not text.isascii():
             text = text.translate(_STRAIGHT)
         return _SPACES.sub(" ", text).strip()

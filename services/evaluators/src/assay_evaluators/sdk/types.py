@@ -91,16 +91,31 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True)
+class TextScore:
+    """A classifier's score of a text.
+
+    Attributes:
+        value: Probability 0-1; None if the text has none.
+        missing: Why: `blank` or `scorer_error`; empty with a value.
+    """
+
+    value: float | None
+    missing: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Parsed:
     """What a parser makes of one completion.
 
     Attributes:
         verdict: Class of the completion.
         answer: The answer in the dimension's own words; None unless answered.
+        score: What a classifier says of the text, in dimensions that have one.
     """
 
     verdict: Verdict
     answer: str | None = None
+    score: TextScore | None = None
 
 
 REFUSED = Parsed(Verdict.REFUSED)

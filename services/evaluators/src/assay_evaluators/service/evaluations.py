@@ -19,15 +19,17 @@ from assay_core.logs import exception_facts, get_logger
 from assay_core.resources import Draft, Progress, Record, ResourceStore, State
 from assay_core.storage import ObjectStore
 from assay_evaluators import metrics
-from assay_evaluators.sdk.dimension import Dimension, ParserVersion
+from assay_evaluators.sdk.dimension import Dimension, Metric, ParserVersion
 from assay_evaluators.sdk.generate import Generator, Lease, ModelGoneError
 from assay_evaluators.sdk.plan import Plan, make_plan
 from assay_evaluators.sdk.scoring import StoredScore, score_plan
 from assay_evaluators.sdk.shards import GenerationStore
 from assay_evaluators.sdk.spec import Spec
+from assay_evaluators.sdk.text_scores import score_missing
 from assay_evaluators.sdk.work import count_missing
 from assay_evaluators.service.examples import Page, Query, read_page, require_display
 from assay_evaluators.service.pack_access import PackAccess
+from assay_evaluators.service.scorers import Scorers
 
 _LOG = get_logger("assay.evaluations")
 _PROGRESS_SECONDS = 0.5
@@ -55,6 +57,7 @@ class Evaluations:
         store: Object store of generations and scores.
         records: Durable records.
         generator: Client of serving.
+        scorers: Classifiers, for dimensions that need one.
         at_once: Evaluations that run at a time.
     """
 
@@ -66,6 +69,7 @@ class Evaluations:
         store: ObjectStore,
         records: ResourceStore,
         generator: Generator,
+        scorers: Scorers,
         at_once: int,
     ) -> None:
         self.dimension = dimension
@@ -73,6 +77,7 @@ class Evaluations:
         self._packs = packs
         self._store = store
         self._generator = generator
+        self._scorers = scorers
         self._slots = asyncio.Semaphore(at_once)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()
@@ -162,7 +167,11 @@ class Evaluations:
         """
         record = await self.records.get(evaluation_id)
         spec = Spec.model_validate(record.spec["evaluation"])
-        return await asyncio.to_thread(self._rescore, spec, parser, metric)
+        version, formula = self.dimension.parser(parser), self.dimension.metric(metric)
+        plan, missing = await self.plan(spec)
+        if formula.scorer and not any(missing.values()):
+            await self._score_texts(plan, version, formula)
+        return _stored(await asyncio.to_thread(score_plan, plan, self._store, version, formula))
 
     async def examples(self, evaluation_id: str, query: Query) -> Page:
         """A page of samples with their text and the main parser's verdict.
@@ -219,7 +228,12 @@ class Evaluations:
         if sum(missing.values()) and not await self._generate(evaluation_id, plan, meter):
             return
         await meter.show("scoring")
-        status = await asyncio.to_thread(self._score, plan, record.spec["parser_versions"])
+        parsers = [self.dimension.parser(name) for name in record.spec["parser_versions"]]
+        for metric in self._metrics(plan):
+            if metric.scorer:
+                for parser in parsers:
+                    await self._score_texts(plan, parser, metric)
+        status = await asyncio.to_thread(self._score, plan, parsers)
         await self.records.update(
             evaluation_id,
             state=State.SUCCEEDED,
@@ -252,6 +266,15 @@ class Evaluations:
             else:
                 return True
 
+    async def _score_texts(self, plan: Plan, parser: ParserVersion, metric: Metric) -> None:
+        """Has the metric's classifier score what it has not scored yet; stored batch by batch."""
+        if parser.scored_text is None:
+            raise TypeError(f"{metric.id} has a scorer, {parser.version} says no text for it")
+        scorer = self._scorers.get(metric.scorer)
+        text_of = parser.scored_text(plan.prompts)
+        scored = await score_missing(plan, self._store, text_of, scorer)
+        metrics.TEXTS_SCORED.labels(scorer.id).inc(scored)
+
     async def _take_up(self, record: Record, lease: Lease | None) -> Record:
         """Gives an existing evaluation a newer lease and starts it again if it stands still."""
         async with self._leases:
@@ -282,16 +305,19 @@ class Evaluations:
         plan = make_plan(self.dimension, pack, spec)
         return plan, count_missing(plan, self._store)
 
-    def _score(self, plan: Plan, parser_versions: list[str]) -> dict[str, Any]:
-        """Scores by every parser asked for, and by every metric whose scenarios were planned."""
+    def _metrics(self, plan: Plan) -> list[Metric]:
+        """The default metric and every other one whose scenarios were planned."""
         planned = {scenario.name for scenario in plan.scenarios}
         default = self.dimension.default_metric
-        further = [m for m in self.dimension.metrics[1:] if planned.issuperset(m.scenarios)]
+        others = self.dimension.metrics[1:]
+        return [default, *(m for m in others if planned.issuperset(m.scenarios))]
+
+    def _score(self, plan: Plan, parsers: list[ParserVersion]) -> dict[str, Any]:
+        """Scores by every parser asked for and every metric there is."""
         scores = []
-        for version in parser_versions:
-            for metric in (default, *further):
+        for parser in parsers:
+            for metric in self._metrics(plan):
                 with metrics.SCORE_SECONDS.time():
-                    parser = self.dimension.parser(version)
                     scores.append(_stored(score_plan(plan, self._store, parser, metric)))
         return {
             "scores": scores,
@@ -307,12 +333,6 @@ class Evaluations:
                 if scenario.identity is not None
             ],
         }
-
-    def _rescore(self, spec: Spec, parser: str, metric: str) -> dict[str, Any]:
-        version, formula = self.dimension.parser(parser), self.dimension.metric(metric)
-        pack = self._packs.open(spec.pack_uri, spec.pack_digest)
-        plan = make_plan(self.dimension, pack, spec)
-        return _stored(score_plan(plan, self._store, version, formula))
 
     def _examples(self, spec: Spec, parser: ParserVersion, query: Query) -> Page:
         pack = self._packs.open(spec.pack_uri, spec.pack_digest)

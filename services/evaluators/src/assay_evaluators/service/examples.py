@@ -10,8 +10,10 @@ from assay_core.storage import ObjectStore
 from assay_core.verdicts import Verdict
 from assay_evaluators.packs.loading import Pack
 from assay_evaluators.sdk.dimension import Dimension, ParserVersion
+from assay_evaluators.sdk.judging import Judge
 from assay_evaluators.sdk.plan import Plan, PlannedScenario
 from assay_evaluators.sdk.shards import OVERLENGTH, Completion, GenerationStore
+from assay_evaluators.sdk.text_scores import TextScoreStore
 from assay_evaluators.sdk.types import Sample
 
 DEFAULT_SIZE = 20
@@ -102,18 +104,20 @@ def _examples(
     plan: Plan, store: ObjectStore, parser: ParserVersion, query: Query
 ) -> Iterator[tuple[int, Example]]:
     """Examples with their position among all completions that the plan wants."""
-    parse = parser.build(plan.prompts)
+    scorer = plan.dimension.default_metric.scorer
     wanted = frozenset(query.sample_ids)
     first = 0
     for scenario in plan.scenarios:
         if scenario.identity is not None and query.scenario in ("", scenario.name):
+            digest = scenario.generation_digest
+            scores = TextScoreStore(store, scorer, digest).read() if scorer else None
+            judge = Judge(parser, plan.prompts, scores)
             for offset, sample, completion in _stored(scenario, store, wanted):
                 if completion.finish_reason == OVERLENGTH:
                     example = Example(sample, completion, Verdict.OVERLENGTH, None)
                 else:
-                    parsed = parse(completion.text, sample, completion.completion_index)
-                    value = parser.value(parsed, sample)
-                    example = Example(sample, completion, parsed.verdict, value)
+                    outcome = judge(completion.text, sample, completion.completion_index)
+                    example = Example(sample, completion, outcome.parsed.verdict, outcome.value)
                 yield first + offset, example
         first += scenario.completions
 

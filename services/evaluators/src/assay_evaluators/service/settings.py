@@ -19,6 +19,16 @@ class EvaluatorSettings(ServiceSettings):
     listen: str = Field(default="127.0.0.1:7410", description="gRPC address HOST:PORT.")
     dimension: str = Field(description="Dimension to serve, an installed entry point.")
     serving: str = Field(default="127.0.0.1:7402", description="Address of the serving gateway.")
+    scoring: str = Field(
+        default="",
+        description="Address of a scoring service with further toxicity classifiers; none: only"
+        " the embedded one.",
+    )
+    scorer: str = Field(
+        default="",
+        description="Id of the classifier behind the dimension's own metric; none: the embedded"
+        " one. Another one is asked of the scoring service.",
+    )
     packs: dict[str, str] = Field(
         default_factory=dict, description="Data packs by name, as JSON: NAME to path or URI."
     )

@@ -1,0 +1,1 @@
+"""Classifiers that score texts: one embedded, any other behind a ScoringService."""
