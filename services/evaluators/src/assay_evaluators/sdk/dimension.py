@@ -98,7 +98,7 @@ class Metric:
     scorer: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """A completion as the sub-value functions see it."""
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+
 from assay_core import verdicts
 from assay_core.aggregation import Expr, Table, dump_expr, evaluate, restrict
 from assay_core.digest import canonical_json, digest_of, hex_of, sha256_bytes
@@ -59,7 +61,7 @@ def score_plan(
     results = [
         _parse_scenario(plan, scenario, store, parser, metric.scorer) for scenario in plan.scenarios
     ]
-    table = verdicts.to_table(row for result in results for row in result.rows)
+    table = pa.concat_tables(result.table for result in results)
     shard = verdicts.to_bytes(table)
     document = _document(plan, parser, metric, results, Table.from_arrow(table))
     document["verdicts"] = {"file": VERDICTS_FILE, "digest": sha256_bytes(shard)}
@@ -83,22 +85,72 @@ def wilson(share: float, n: int) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class _Result:
-    """A parsed scenario: rows in sample order, then completion order."""
+    """A parsed scenario.
+
+    Attributes:
+        scenario: The scenario.
+        table: Verdict rows in sample order, then completion order.
+        counts: Completions by class.
+        n_valued: Completions with a value.
+        sub_values: The dimension's own sub-values.
+    """
 
     scenario: PlannedScenario
-    rows: Sequence[VerdictRow]
-    outcomes: Sequence[Outcome]
+    table: Any
+    counts: Counter[Verdict]
+    n_valued: int
+    sub_values: dict[str, float]
 
 
 def _parse_scenario(
     plan: Plan, scenario: PlannedScenario, store: ObjectStore, parser: ParserVersion, scorer: str
 ) -> _Result:
-    if scenario.identity is None:
-        return _Result(scenario, (), ())
+    outcomes = _outcomes(plan, scenario, store, parser, scorer) if scenario.identity else []
+    # What is Python objects here is columns from now on: memory follows the largest scenario.
+    return _Result(
+        scenario=scenario,
+        table=verdicts.to_table(_row(scenario, each) for each in outcomes),
+        counts=Counter(each.outcome.parsed.verdict for each in outcomes),
+        n_valued=sum(each.outcome.value is not None for each in outcomes),
+        sub_values=plan.dimension.sub_values(scenario.name, [each.outcome for each in outcomes]),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """A completion that was parsed: its place in the scenario, its size, its outcome."""
+
+    position: int
+    index: int
+    prompt_tokens: int
+    completion_tokens: int
+    outcome: Outcome
+
+
+def _row(scenario: PlannedScenario, judged: _Judged) -> VerdictRow:
+    sample = judged.outcome.sample
+    return VerdictRow(
+        scenario=scenario.name,
+        sample_id=sample.id,
+        cluster_id=sample.cluster_id,
+        completion_index=judged.index,
+        verdict=judged.outcome.parsed.verdict,
+        value=judged.outcome.value,
+        group=sample.group,
+        label=sample.label,
+        prompt_tokens=judged.prompt_tokens,
+        completion_tokens=judged.completion_tokens,
+    )
+
+
+def _outcomes(
+    plan: Plan, scenario: PlannedScenario, store: ObjectStore, parser: ParserVersion, scorer: str
+) -> list[_Judged]:
+    """Every completion of a scenario, parsed, in sample order, then completion order."""
     scores = TextScoreStore(store, scorer, scenario.generation_digest).read() if scorer else None
     judge = Judge(parser, plan.prompts, scores)
     order = {sample.id: position for position, sample in enumerate(scenario.samples)}
-    found: list[tuple[int, int, VerdictRow, Outcome]] = []
+    found: list[_Judged] = []
     for completion in GenerationStore(store, scenario.generation_digest).completions():
         position = order.get(completion.sample_id)
         if position is None or completion.completion_index >= scenario.sampling.n:
@@ -109,19 +161,8 @@ def _parse_scenario(
             outcome = Outcome(sample, _OVERLENGTH, None)
         else:
             outcome = judge(completion.text, sample, completion.completion_index)
-        row = VerdictRow(
-            scenario=scenario.name,
-            sample_id=sample.id,
-            cluster_id=sample.cluster_id,
-            completion_index=completion.completion_index,
-            verdict=outcome.parsed.verdict,
-            value=outcome.value,
-            group=sample.group,
-            label=sample.label,
-            prompt_tokens=completion.prompt_tokens,
-            completion_tokens=completion.completion_tokens,
-        )
-        found.append((position, completion.completion_index, row, outcome))
+        tokens = completion.prompt_tokens, completion.completion_tokens
+        found.append(_Judged(position, completion.completion_index, *tokens, outcome))
     if len(found) < scenario.completions:
         raise FailedPrecondition(
             f"{scenario.completions - len(found)} completions of {scenario.name} are missing",
@@ -136,8 +177,8 @@ def _parse_scenario(
             remedy="run the evaluation to its end first",
             metadata={"scenario": scenario.name, "scorer": scorer},
         )
-    found.sort(key=lambda entry: entry[:2])
-    return _Result(scenario, [entry[2] for entry in found], [entry[3] for entry in found])
+    found.sort(key=lambda judged: (judged.position, judged.index))
+    return found
 
 
 def _document(
@@ -189,14 +230,13 @@ def _scenario_document(
     scenario = result.scenario
     expr = metric.scenario_formula(parser.version, scenario.name)
     score = _value(expr, table)
-    counts = Counter(row.verdict for row in result.rows)
+    counts = result.counts
     interval: tuple[float, float] | None = None
-    n_valued = sum(outcome.value is not None for outcome in result.outcomes)
     if metric.binary and score is not None and scenario.sampling.n == 1:
-        low, high = wilson(score / 100, n_valued)
+        low, high = wilson(score / 100, result.n_valued)
         interval = (100 * low, 100 * high)
     silent = sum(n for v, n in counts.items() if parser.counts_as_refusal(v, scenario.name))
-    judged = len(result.rows) - counts[Verdict.OVERLENGTH]
+    judged = counts.total() - counts[Verdict.OVERLENGTH]
     return {
         "scenario": scenario.name,
         "score": score,
@@ -206,11 +246,11 @@ def _scenario_document(
             "n_expected": scenario.expected,
             **{str(verdict): counts[verdict] for verdict in Verdict},
         },
-        "n_valued": n_valued,
+        "n_valued": result.n_valued,
         "refusal_rate": silent / judged if judged else None,
         "missing": scenario.gap or None,
         "sample": scenario.entry.sample,
-        "sub_values": plan.dimension.sub_values(scenario.name, result.outcomes),
+        "sub_values": result.sub_values,
     }
 
 
