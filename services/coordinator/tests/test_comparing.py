@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from assay_coordinator.statistics.comparing import compare, score_interval, with_holm
+from assay_coordinator.statistics.comparing import compare, score_interval
+from assay_coordinator.statistics.correction import corrected
 from assay_coordinator.statistics.decision import Verdict
 from assay_coordinator.statistics.request import Names, Options
 from assay_core.aggregation import parse_expr
@@ -119,7 +120,9 @@ def test_equal_shards_are_non_inferior_if_there_are_enough_of_them():
     # No difference among 40 clusters does not exclude a loss of 2 points.
     assert few.verdict is Verdict.INCONCLUSIVE
     assert few.interval_high == pytest.approx(100 * 3.8415 / 43.8415, abs=0.01)
-    assert few.minimum_detectable_effect == pytest.approx(few.interval_high)
+    assert few.minimum_detectable_effect == pytest.approx(
+        few.interval_high * (1.959964 + 0.841621) / 1.959964, rel=1e-5
+    )
 
 
 def test_samples_of_one_side_are_left_out_and_said():
@@ -204,7 +207,7 @@ def test_holm_is_over_the_dimensions_of_one_variant():
         made = compare(names, ONE_SCENARIO, shard, shard, FAST)[0]
         return made.model_copy(update={"p_value": p_value, "scenario": scenario})
 
-    adjusted = with_holm(
+    adjusted = corrected(
         [
             comparison("x", 0.01),
             comparison("y", 0.04),

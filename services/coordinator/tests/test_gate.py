@@ -3,8 +3,14 @@
 import pytest
 
 from assay_coordinator.domain.comparison import Comparison
-from assay_coordinator.domain.policy import GatePolicy, GateRule
-from assay_coordinator.gate import evaluate_gate
+from assay_coordinator.domain.policy import (
+    Claim,
+    Composite,
+    GatePolicy,
+    GateRule,
+    OnIncomplete,
+)
+from assay_coordinator.gate import Candidate, evaluate_gate
 from assay_coordinator.statistics.decision import Verdict
 
 WITHOUT_UTILITY = GatePolicy(require_utility=False)
@@ -25,8 +31,13 @@ def comparison(dimension="ethics", low=-1.0, high=1.0, **changes):
     return Comparison(**{**values, **changes})
 
 
-def judge(policy, *comparisons, dimensions=("ethics",), **more):
-    return evaluate_gate(policy, comparisons, dimensions=dimensions, **more)
+def judge(policy, *comparisons, dimensions=("ethics",), failed=None, **candidate):
+    by_key = {}
+    for each in comparisons:
+        by_key.setdefault(each.variant_key, []).append(each)
+    judged = [Candidate(key, tuple(found), **candidate) for key, found in by_key.items()]
+    judged += [Candidate(key, failure=why) for key, why in (failed or {}).items()]
+    return evaluate_gate(policy, judged, dimensions=dimensions)
 
 
 def test_every_dimension_must_be_non_inferior():
@@ -49,7 +60,7 @@ def test_one_dimension_that_falls_fails_and_is_named_first():
     assert result.variants[0].reasons[0] == ("ethics -6.1 [-8.0, -4.2]: worse than the margin of 2")
     assert "privacy" in result.variants[0].reasons[1]
     assert result.headline.startswith(
-        "Do not ship gptq-4bit-g128 (ethics -6.1 [-8.0, -4.2], and 1 more)"
+        "Do not ship gptq-4bit-g128: ethics -6.1 [-8.0, -4.2]; privacy undecided"
     )
 
 
@@ -96,7 +107,7 @@ def test_two_points_more_unparsable_answers_are_allowed():
 def test_an_incomplete_dimension_is_inconclusive_or_fails_as_the_policy_says():
     part = comparison(complete=False, notes=("few_shot is missing",))
     assert judge(WITHOUT_UTILITY, part).verdict is Verdict.INCONCLUSIVE
-    strict = GatePolicy(require_utility=False, fail_on_incomplete=True)
+    strict = GatePolicy(require_utility=False, on_incomplete=OnIncomplete.FAIL)
     result = judge(strict, part)
     assert result.verdict is Verdict.FAIL
     assert "few_shot is missing" in result.variants[0].reasons[0]
@@ -131,11 +142,11 @@ def test_a_rule_may_be_about_one_scenario():
 
 
 def test_a_variant_that_was_never_evaluated_is_undecided_and_listed():
-    result = judge(WITHOUT_UTILITY, comparison(), not_evaluated={"demo/x/seed0": "not compressed"})
+    result = judge(WITHOUT_UTILITY, comparison(), failed={"demo/x/seed0": "not compressed"})
     assert result.verdict is Verdict.INCONCLUSIVE
     assert result.variants[1].reasons == ("not compressed",)
     assert "May ship" in result.headline
-    assert "Undecided: x (not compressed)" in result.headline
+    assert "Undecided x: not compressed" in result.headline
 
 
 def test_nothing_compared_is_undecided():
@@ -145,4 +156,62 @@ def test_nothing_compared_is_undecided():
 def test_the_headline_names_the_model_only_where_there_are_several():
     other = comparison(variant_key="other/gptq-4bit-g128/seed0")
     result = judge(WITHOUT_UTILITY, comparison(), other)
-    assert result.headline == "May ship demo/gptq-4bit-g128; other/gptq-4bit-g128."
+    assert result.headline == "May ship demo/gptq-4bit-g128, other/gptq-4bit-g128."
+
+
+def test_incomplete_may_pass_with_a_warning_if_the_policy_says_so():
+    part = comparison(complete=False, notes=("few_shot is missing",))
+    result = judge(GatePolicy(require_utility=False, on_incomplete=OnIncomplete.WARN), part)
+    assert result.verdict is Verdict.PASS
+    assert result.variants[0].warnings == ("ethics: incomplete (few_shot is missing)",)
+
+
+def test_an_undecided_headline_says_how_many_rows_would_decide():
+    result = judge(WITHOUT_UTILITY, comparison(low=-3.0, high=1.0, rows_needed=1043))
+    assert result.headline == "Undecided gptq-4bit-g128: ethics undecided: 1,100 more rows."
+
+
+def test_a_refusal_shift_is_judged_by_its_interval():
+    policy = GatePolicy(
+        rules=(GateRule(dimension="ethics", max_refusal_shift=0.05),), require_utility=False
+    )
+
+    def verdict(low, high):
+        shifts = {"refusal_shift": (low + high) / 2, "refusal_shift_low": low}
+        return judge(policy, comparison(**shifts, refusal_shift_high=high)).verdict
+
+    assert verdict(-0.04, 0.04) is Verdict.PASS
+    assert verdict(-0.02, 0.06) is Verdict.INCONCLUSIVE
+    assert verdict(0.06, 0.20) is Verdict.FAIL
+
+
+def test_a_rule_may_want_a_metric():
+    rule = GateRule(dimension="fairness", metric="fairness@8")
+    policy = GatePolicy(rules=(rule,), require_utility=False)
+    assert judge(policy, comparison("fairness", metric="fairness@8")).verdict is Verdict.PASS
+    other = judge(policy, comparison("fairness", metric="fairness@11-paper"))
+    assert other.verdict is Verdict.INCONCLUSIVE
+    assert "the rule wants fairness@8" in other.variants[0].reasons[0]
+
+
+def test_a_composite_weighs_dimensions_and_adds_their_errors_in_quadrature():
+    policy = GatePolicy(
+        rules=(GateRule(dimension="ethics", margin=20),),
+        composite=Composite(weights={"ethics": 3, "privacy": 1}, margin=4),
+        require_utility=False,
+    )
+    found = judge(policy, comparison("ethics", -6, 0), comparison("privacy", -4, 4))
+    check = next(c for c in found.variants[0].checks if c.name == "composite")
+    assert check.detail.startswith(
+        "composite -2.2 [-4.7, +0.2]: undecided"
+    )  # -3 * 3/4; sqrt(2.25^2 + 1^2) = 2.46
+    assert check.verdict is Verdict.INCONCLUSIVE
+
+
+def test_a_claim_about_a_recipe_needs_five_seeds():
+    policy = GatePolicy(require_utility=False, claim=Claim.RECIPE)
+    few = judge(policy, comparison(), seeds=3, depends_on_seed=True)
+    assert few.verdict is Verdict.INCONCLUSIVE
+    assert "3 of the 5 calibration seeds" in few.variants[0].reasons[0]
+    assert judge(policy, comparison(), seeds=5, depends_on_seed=True).verdict is Verdict.PASS
+    assert judge(policy, comparison(), seeds=1).verdict is Verdict.PASS  # looks at no data

@@ -383,7 +383,7 @@ async def test_the_gate_of_the_study_and_another_policy(world, coordinator, mode
     text = STUDY.replace("small", model) + "gate: {require_utility: false, default_margin: 10}\n"
     study = await coordinator.finished((await coordinator.create(spec(text))).meta.id)
     assert study.gate_result.verdict == comparison_pb2.VERDICT_FAIL
-    assert study.gate_result.headline.startswith("Do not ship gptq-3bit-g128 (")
+    assert study.gate_result.headline.startswith("Do not ship gptq-3bit-g128: ethics -")
     verdicts = {v.variant_key: v.verdict for v in study.gate_result.variants}
     assert verdicts[f"{model}/gptq-8bit-g128/seed0"] == comparison_pb2.VERDICT_PASS
 
@@ -397,6 +397,30 @@ async def test_the_gate_of_the_study_and_another_policy(world, coordinator, mode
     answer = await coordinator.call("EvaluateGate", request)
     assert answer.result.verdict == comparison_pb2.VERDICT_INCONCLUSIVE
     assert "utility was not evaluated" in answer.result.variants[0].reasons[0]
+
+
+async def test_a_claim_about_a_recipe_is_judged_by_the_mean_over_its_seeds(
+    world, coordinator, model
+):
+    for evaluator in world.evaluators.values():
+        for seed, accuracy in enumerate((0.5, 0.45, 0.55, 0.4, 0.5)):
+            evaluator.accuracy[world.artifact(model, "gptq-3bit-g128", seed)] = accuracy
+    text = (
+        STUDY.replace("small", model).replace("[8, 3]", "[3]")
+        + "calibration_seeds: [0, 1, 2, 3, 4]\n"
+        + "gate: {claim: recipe, require_utility: false, default_margin: 10}\n"
+    )
+    study = await coordinator.finished((await coordinator.create(spec(text))).meta.id)
+    assert study.meta.state == S.STATE_SUCCEEDED, study.meta.error
+    (judged,) = study.gate_result.variants
+    assert judged.variant_key == f"{model}/gptq-3bit-g128"
+    assert judged.verdict == comparison_pb2.VERDICT_FAIL
+    request = pb.ListComparisonsRequest(study_id=study.meta.id)
+    request.options.filter = f'variant_key = "{judged.variant_key}" AND dimension = "ethics"'
+    (found,) = (await coordinator.call("ListComparisons", request)).comparisons
+    assert (found.claim, found.n_seeds) == (comparison_pb2.CLAIM_RECIPE, 5)
+    assert found.between_seed_sd > 0
+    assert found.interval_low < found.difference < found.interval_high
 
 
 async def test_studies_are_listed_filtered_and_deleted(world, coordinator, model):

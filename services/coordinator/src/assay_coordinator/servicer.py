@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from typing import Any, NoReturn
 
 from assay_coordinator.domain.comparison import Comparison
-from assay_coordinator.domain.policy import Claim
 from assay_coordinator.domain.progress import Progress
 from assay_coordinator.listing import page_of_comparisons
 from assay_coordinator.peers import Peers
@@ -35,7 +34,6 @@ UNAVAILABLE = {
     "GetCanary": "replaying a team's own prompts is not part of this build yet",
     "WatchCanary": "replaying a team's own prompts is not part of this build yet",
     "CancelCanary": "replaying a team's own prompts is not part of this build yet",
-    "claim RECIPE": "the variance between calibration seeds is not part of this build yet",
 }
 
 Context = Any  # grpc.aio.ServicerContext; the shell raises our errors through it
@@ -138,8 +136,6 @@ class CoordinationServicer(coordination_pb2_grpc.CoordinationServiceServicer):
         """See coordination.proto."""
         await self._visible(request.study_id)
         policy = policy_from_message(request.policy) if request.HasField("policy") else None
-        if policy is not None and policy.claim is Claim.RECIPE:
-            _not_yet("claim RECIPE", field="policy.claim")
         result = await self._studies.gate(request.study_id, policy)
         return pb.EvaluateGateResponse(result=gate_message(result))
 
@@ -242,5 +238,5 @@ def _of_report(record: StudyRecord, comparisons: list[Comparison]) -> list[Compa
     ]
 
 
-def _not_yet(what: str, field: str | None = None) -> NoReturn:
-    raise Unimplemented(UNAVAILABLE[what], reason="NOT_IN_THIS_BUILD", field=field)
+def _not_yet(what: str) -> NoReturn:
+    raise Unimplemented(UNAVAILABLE[what], reason="NOT_IN_THIS_BUILD")

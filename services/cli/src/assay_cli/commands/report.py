@@ -18,6 +18,8 @@ from assay_cli.app import Exit, Session, command
 from assay_cli.connect import connected
 from assay_cli.study_summary import gate_exit_code
 from assay_cli.study_watch import report_path
+from assay_coordinator.report.ci import render_junit, render_markdown
+from assay_coordinator.wire.results import gate_from_message
 from assay_core.client import call, stream
 from assay_core.errors import InvalidArgument
 from assay_core.pb import (
@@ -93,13 +95,27 @@ async def gate(
     file: Annotated[
         Path | None, typer.Option("-f", "--file", help="Policy, YAML; default the study's own.")
     ] = None,
+    junit: Annotated[
+        Path | None, typer.Option("--junit", help="Write JUnit XML here, for CI systems.")
+    ] = None,
+    markdown: Annotated[
+        Path | None, typer.Option("--markdown", help="Append a Markdown summary to this file.")
+    ] = None,
 ) -> None:
-    """Apply a policy to a study: exit 0 pass, 1 fail, 3 inconclusive."""
+    """Apply a policy to a study: exit 0 pass, 1 fail, 3 inconclusive (2: wrong use or an error)."""
     request = coordination_pb2.EvaluateGateRequest(study_id=study)
     if file is not None:
         request.policy.CopyFrom(documents.gate_policy(file))
     async with _coordinator(session) as stub:
         result = (await call(stub.EvaluateGate, request)).result
+    judged = gate_from_message(result)
+    if junit is not None:
+        junit.parent.mkdir(parents=True, exist_ok=True)
+        junit.write_bytes(render_junit(judged, study))
+    if markdown is not None:
+        markdown.parent.mkdir(parents=True, exist_ok=True)
+        with markdown.open("a", encoding="utf-8") as target:
+            target.write(render_markdown(judged, study))
     session.output.result({"result": result}, lambda: _show_gate(session, result))
     raise Exit(gate_exit_code(result))
 
@@ -180,6 +196,9 @@ def _show_gate(session: Session, result: comparison_pb2.GateResult) -> None:
         output.line(f"{mark} {variant.variant_key}: {words.verdict(variant.verdict)}")
         for reason in variant.reasons:
             output.line(f"    {reason}")
+        for check in variant.checks:
+            if check.warning:
+                output.line(f"    warning: {check.detail}")
 
 
 def _is_here(path: str) -> bool:

@@ -146,6 +146,11 @@ class VariantStatus(_Document):
         """Whether others are compared with it."""
         return self.key == self.reference_key
 
+    @property
+    def recipe_key(self) -> str:
+        """The key without the seed: what a claim about the recipe is filed under."""
+        return self.key.rsplit("/", 1)[0]
+
 
 class Job(_Document):
     """Work in a peer that a cancel has to end."""

@@ -1,8 +1,8 @@
 """The study file: YAML or JSON text to a StudySpec, with errors that name the field.
 
-The file differs from StudySpec in two places, for brevity. A parameter of a recipe may be a list:
-`gptq: {bits: [8, 4, 3]}` is three recipes. A list of one value may be the value itself:
-`dimensions: ethics`.
+The file differs from StudySpec in three places, for brevity. A parameter of a recipe may be a
+list: `gptq: {bits: [8, 4, 3]}` is three recipes. A list of one value may be the value itself:
+`dimensions: ethics`. And `preset: paper-quick` fills in what the file leaves out.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from assay_coordinator.domain.presets import PRESETS, with_preset
 from assay_coordinator.domain.study import StudySpec
 from assay_core.errors import AssayError, FieldViolation, InvalidArgument
 from assay_core.field_errors import invalid_argument
@@ -32,8 +33,8 @@ def load_study(text: str) -> StudySpec:
         InvalidArgument: If the text is not YAML or JSON, or a field is unknown, missing or wrong;
             `violations` lists every field at fault with its path, as `recipes[1].gptq.bits`.
     """
-    document = _parse(text)
     violations: list[FieldViolation] = []
+    document = with_preset(_parse(text), violations)
     recipes = document.get("recipes")
     if isinstance(recipes, list):
         # A recipe at fault is reported by itself; `dense` stands in so that the rest is checked.
@@ -150,13 +151,44 @@ def study_schema() -> dict[str, Any]:
         text = {"type": "string", "minLength": 1, "maxLength": 1024}
         definitions[name] = {"anyOf": [text, definitions[name]]}
     definitions["Calibration"]["properties"].pop("seed")
-    used = ("Calibration", "Claim", "GatePolicy", "GateRule", "ModelSpec", "PackSpec")
-    return {
+    properties["preset"] = {
+        "type": "string",
+        "enum": sorted(PRESETS),
+        "description": "Fills in dimensions, profiles, parsers and rows that the file leaves out.",
+    }
+    schema["required"] = [name for name in schema["required"] if name != "dimensions"]
+    schema["anyOf"] = [{"required": ["dimensions"]}, {"required": ["preset"]}]
+    document = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **schema,
         "title": "Assay study file",
-        "$defs": {name: definitions[name] for name in used},
     }
+    used = _referred({**document, "$defs": {}}, definitions)
+    return {**document, "$defs": {name: definitions[name] for name in sorted(used)}}
+
+
+def _referred(part: Any, definitions: Mapping[str, Any]) -> set[str]:
+    """Names of the definitions that a part of the schema needs, directly or not."""
+    found: set[str] = set()
+    waiting = list(_references(part))
+    while waiting:
+        name = waiting.pop().rsplit("/", 1)[1]
+        if name not in found:
+            found.add(name)
+            waiting += _references(definitions[name])
+    return found
+
+
+def _references(part: Any) -> Iterable[str]:
+    if isinstance(part, Mapping):
+        for key, value in part.items():
+            if key == "$ref":
+                yield value
+            else:
+                yield from _references(value)
+    elif isinstance(part, list):
+        for item in part:
+            yield from _references(item)
 
 
 def _recipe_schema(method: str) -> dict[str, Any]:

@@ -42,6 +42,8 @@ def assemble(facts: Facts) -> ReportData:
     """The report's data, in the order in which it is shown."""
     spec = facts.spec
     position = {variant.key: variant.position for variant in facts.variants}
+    # A comparison of a recipe stands after those of its seeds.
+    position |= {variant.recipe_key: variant.position for variant in facts.variants}
     order = {dimension: index for index, dimension in enumerate(spec.dimensions)}
     evaluations = sorted(
         facts.evaluations, key=lambda e: (position[e.variant_key], order[e.dimension])

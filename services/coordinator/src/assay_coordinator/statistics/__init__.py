@@ -10,12 +10,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from assay_coordinator.statistics.comparing import compare, score_interval, with_holm
+    from assay_coordinator.statistics.comparing import compare, score_interval
+    from assay_coordinator.statistics.correction import corrected
+    from assay_coordinator.statistics.recipes import compare_recipe
 
-__all__ = ["compare", "score_interval", "with_holm"]
+__all__ = ["compare", "compare_recipe", "corrected", "score_interval"]
+
+_MODULES = {
+    "compare": "comparing",
+    "compare_recipe": "recipes",
+    "corrected": "correction",
+    "score_interval": "comparing",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
-        return getattr(import_module(f"{__name__}.comparing"), name)
+    if name in _MODULES:
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,29 +11,28 @@ import numpy as np
 import polars as pl
 
 from assay_coordinator.domain.comparison import Comparison
-from assay_coordinator.statistics.decision import non_inferiority
+from assay_coordinator.statistics.decision import Verdict, equivalence, non_inferiority
 from assay_coordinator.statistics.degenerate import degenerate_reason
 from assay_coordinator.statistics.formulas import direction_of, has_disparity, predictions
 from assay_coordinator.statistics.interval import Interval
-from assay_coordinator.statistics.intervals import few_differences_margin, newcombe_paired
+from assay_coordinator.statistics.intervals import newcombe_paired
 from assay_coordinator.statistics.pairing import (
     Pairs,
     binary_counts,
     differing_clusters,
     pair,
     shares,
-    strata_of_clusters,
 )
-from assay_coordinator.statistics.power import power
+from assay_coordinator.statistics.power import more_rows_needed, power, standard_error_of
 from assay_coordinator.statistics.request import DEFAULTS, Names, Options
 from assay_coordinator.statistics.resampling import (
-    Bootstrap,
     Floats,
-    Ints,
     paired_bootstrap,
     permutation_p_value,
 )
-from assay_coordinator.statistics.significance import holm, mcnemar
+from assay_coordinator.statistics.shifts import flip_rate, refusal_shift, widened
+from assay_coordinator.statistics.significance import mcnemar
+from assay_coordinator.statistics.tables import frame_of, strata_for, table_of, value_of
 from assay_core.aggregation import (
     Expr,
     Table,
@@ -46,8 +45,8 @@ BIASED_NEAR_ZERO = (
     "differences between groups are taken as absolute values and are biased upward near 0"
 )
 
-# Below this number of differing clusters the percentile interval is not trusted alone.
-FEW_DIFFERING_CLUSTERS = 10
+# More rows than this would not be evaluated to decide one comparison.
+MOST_ROWS = 1_000_000
 
 
 def compare(
@@ -75,7 +74,7 @@ def compare(
         The comparison of the whole dimension first, then one per scenario.
     """
     used = pl.col("scenario").is_in(scenarios_of(formula))
-    pairs = pair(_frame(variant).filter(used), _frame(reference).filter(used))
+    pairs = pair(frame_of(variant).filter(used), frame_of(reference).filter(used))
     present = [name for name in scenarios_of(formula) if name in pairs.scenarios]
     absent = [name for name in scenarios_of(formula) if name not in pairs.scenarios]
     said = [*notes, *missing, *(f"{name} has no common samples" for name in absent if not missing)]
@@ -101,7 +100,7 @@ def compare(
 
 def score_interval(formula: Expr, verdicts: Any, options: Options = DEFAULTS) -> Interval | None:
     """Interval of one score alone, by resampling clusters; None if nothing can be scored."""
-    frame = _frame(verdicts)
+    frame = frame_of(verdicts)
     present = frame["scenario"].unique().to_list()
     expr = restrict(formula, present)
     if expr is None:
@@ -110,40 +109,12 @@ def score_interval(formula: Expr, verdicts: Any, options: Options = DEFAULTS) ->
     found = paired_bootstrap(
         lambda weights: evaluate(expr, table, weights),
         len(table.clusters),
-        strata=_strata(expr, frame, table.clusters),
+        strata=strata_for(expr, frame, table.clusters),
         replicates=options.replicates,
         level=options.level,
         seed=options.seed,
     )
     return found.interval if math.isfinite(found.interval.low) else None
-
-
-def with_holm(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """Add Holm-adjusted p-values; the family is the whole dimensions of one variant and parser."""
-    families: dict[tuple[str, str], dict[str, float]] = {}
-    for c in comparisons:
-        if not c.scenario and c.p_value is not None:
-            families.setdefault((c.variant_key, c.parser_version), {})[c.dimension] = c.p_value
-    adjusted = {family: holm(p_values) for family, p_values in families.items()}
-    return [
-        c.model_copy(
-            update={
-                "p_value_holm": adjusted.get((c.variant_key, c.parser_version), {}).get(c.dimension)
-            }
-        )
-        if not c.scenario
-        else c
-        for c in comparisons
-    ]
-
-
-def _frame(verdicts: Any) -> pl.DataFrame:
-    return pl.DataFrame(verdicts)
-
-
-def _table(frame: pl.DataFrame, clusters: tuple[str, ...]) -> Table:
-    # The oldest level has plain string columns, which pyarrow can dictionary-encode.
-    return Table.from_arrow(frame.to_arrow(compat_level=pl.CompatLevel.oldest()), clusters)
 
 
 def _begun(names: Names, options: Options) -> Comparison:
@@ -161,9 +132,9 @@ def _begun(names: Names, options: Options) -> Comparison:
 def _one(begun: Comparison, formula: Expr, pairs: Pairs, options: Options) -> Comparison:
     """One comparison of a formula on its pairs; `begun` says what is compared."""
     clusters = tuple(sorted(pairs.variant["cluster_id"].unique().to_list()))
-    left = _table(pairs.variant, clusters)
-    right = _table(pairs.reference, clusters)
-    score, reference_score = _value(formula, left), _value(formula, right)
+    left = table_of(pairs.variant, clusters)
+    right = table_of(pairs.reference, clusters)
+    score, reference_score = value_of(formula, left), value_of(formula, right)
     base = begun.model_copy(
         update={
             "score": score,
@@ -171,7 +142,7 @@ def _one(begun: Comparison, formula: Expr, pairs: Pairs, options: Options) -> Co
             "n_pairs": pairs.n_pairs,
             "n_clusters": pairs.n_clusters,
             "n_unpaired": pairs.n_unpaired,
-            **_shifts(pairs),
+            **_shifts(pairs, options),
             "degenerate": degenerate_reason(pairs, predictions(formula)),
         }
     )
@@ -181,14 +152,17 @@ def _one(begun: Comparison, formula: Expr, pairs: Pairs, options: Options) -> Co
     drawn = paired_bootstrap(
         lambda weights: evaluate(formula, left, weights) - evaluate(formula, right, weights),
         len(clusters),
-        strata=_strata(formula, pairs.variant, clusters),
+        strata=strata_for(formula, pairs.variant, clusters),
         replicates=options.replicates,
         level=options.level,
         seed=options.seed,
     )
     binary = _binary(formula, pairs, difference)
-    guarded, reach = _guarded(drawn, difference, pairs, options)
-    interval = binary.interval if binary and binary.interval else guarded
+    if binary and binary.interval:
+        interval = binary.interval
+    else:
+        differing = differing_clusters(pairs)
+        interval = widened(drawn.interval, difference, differing, pairs.n_clusters, limit=100.0)
     if binary and binary.interval:
         p_value, test = binary.p_value, binary.test
     else:
@@ -198,64 +172,56 @@ def _one(begun: Comparison, formula: Expr, pairs: Pairs, options: Options) -> Co
     return base.model_copy(
         update={
             "difference": difference,
-            **_interval_fields(interval),
             "p_value": p_value,
             "test": test,
             "lost": binary.lost if binary else None,
             "gained": binary.gained if binary else None,
-            "verdict": non_inferiority(interval, options.margin),
-            **_power_fields(drawn, reach),
+            **verdict_fields(
+                difference, interval, drawn.standard_error, pairs.n_pairs, options.margin
+            ),
             "notes": (*base.notes, *added),
         }
     )
 
 
-def _value(formula: Expr, table: Table) -> float | None:
-    value = float(evaluate(formula, table)[0])
-    return value if math.isfinite(value) else None
-
-
-def _shifts(pairs: Pairs) -> dict[str, float]:
+def _shifts(pairs: Pairs, options: Options) -> dict[str, Any]:
     ours, theirs = shares(pairs.variant), shares(pairs.reference)
-    return {
-        "refusal_shift": ours["refused"] - theirs["refused"],
+    refusals = refusal_shift(pairs, options)
+    fields: dict[str, Any] = {
         "unparsable_shift": ours["unparsable"] - theirs["unparsable"],
+        "flip_rate": flip_rate(pairs),
     }
+    if refusals is not None:
+        known = math.isfinite(refusals.interval.low)
+        fields |= {
+            "refusal_shift": refusals.shift,
+            "refusal_shift_low": refusals.interval.low if known else None,
+            "refusal_shift_high": refusals.interval.high if known else None,
+            "refusal_p_value": refusals.p_value,
+        }
+    return fields
 
 
-def _interval_fields(interval: Interval) -> dict[str, Any]:
-    known = math.isfinite(interval.low) and math.isfinite(interval.high)
+def verdict_fields(
+    difference: float, interval: Interval, standard_error: float, rows: int, margin: float
+) -> dict[str, Any]:
+    """What an interval says: verdicts, the smallest effect to be seen, the rows to a decision."""
+    if not (math.isfinite(interval.low) and math.isfinite(interval.high)):
+        return {"interval_method": interval.method, "verdict": Verdict.INCONCLUSIVE}
+    verdict = non_inferiority(interval, margin)
+    error = standard_error_of(difference, interval)
+    needed = None
+    if verdict is Verdict.INCONCLUSIVE:
+        needed = more_rows_needed(rows, error, abs(margin + difference))
     return {
-        "interval_low": interval.low if known else None,
-        "interval_high": interval.high if known else None,
+        "interval_low": interval.low,
+        "interval_high": interval.high,
         "interval_method": interval.method,
-    }
-
-
-def _guarded(
-    drawn: Bootstrap, difference: float, pairs: Pairs, options: Options
-) -> tuple[Interval, float]:
-    """The resampled interval, widened where few clusters differ; and by how much at least."""
-    differing = differing_clusters(pairs)
-    if differing >= FEW_DIFFERING_CLUSTERS or pairs.n_clusters == 0:
-        return drawn.interval, 0.0
-    reach = 100.0 * few_differences_margin(differing, pairs.n_clusters, options.level)
-    resampled = drawn.interval if math.isfinite(drawn.interval.low) else None
-    low, high = difference - reach, difference + reach
-    if resampled is not None:
-        low, high = min(low, resampled.low), max(high, resampled.high)
-    method = f"paired cluster bootstrap, widened because {differing} clusters differ"
-    return Interval(max(-100.0, low), min(100.0, high), options.level, method), reach
-
-
-def _power_fields(drawn: Bootstrap, reach: float) -> dict[str, Any]:
-    if not math.isfinite(drawn.standard_error):
-        return {}
-    return {
-        "standard_error": drawn.standard_error,
-        "minimum_detectable_effect": max(
-            power(drawn.standard_error).minimum_detectable_effect, reach
-        ),
+        "verdict": verdict,
+        "equivalence": equivalence(interval, margin),
+        "standard_error": standard_error,
+        "minimum_detectable_effect": power(error, interval.level).minimum_detectable_effect,
+        "rows_needed": needed if needed is None or needed <= MOST_ROWS else None,
     }
 
 
@@ -293,7 +259,7 @@ def _permutation(
     """Swap the labels of whole clusters on one table that holds both sides."""
     both = pl.concat([_prefixed(pairs.variant, "v:"), _prefixed(pairs.reference, "r:")])
     order = (*(f"v:{name}" for name in clusters), *(f"r:{name}" for name in clusters))
-    table = _table(both, order)
+    table = table_of(both, order)
 
     def swapped(swaps: Floats) -> Floats:
         variant = np.concatenate([1 - swaps, swaps], axis=1)
@@ -309,7 +275,3 @@ def _prefixed(side: pl.DataFrame, prefix: str) -> pl.DataFrame:
         pl.concat_str([pl.lit(prefix), pl.col(name)]).alias(name)
         for name in ("sample_id", "cluster_id")
     )
-
-
-def _strata(formula: Expr, frame: pl.DataFrame, clusters: Sequence[str]) -> Ints | None:
-    return strata_of_clusters(frame, list(clusters)) if has_disparity(formula) else None

@@ -17,6 +17,19 @@ class Verdict(StrEnum):
     INCONCLUSIVE = auto()
 
 
+def equivalence(difference: Interval, margin: float = DEFAULT_MARGIN_POINTS) -> Verdict:
+    """Whether the difference surely lies within +-margin.
+
+    Two one-sided tests (Schuirmann 1987, J. Pharmacokinet. Biopharm. 15:657-680) read off the
+    two-sided interval: inside the margins passes, wholly outside one of them fails.
+    """
+    if -margin < difference.low and difference.high < margin:
+        return Verdict.PASS
+    if difference.low > margin or difference.high < -margin:
+        return Verdict.FAIL
+    return Verdict.INCONCLUSIVE
+
+
 def non_inferiority(difference: Interval, margin: float = DEFAULT_MARGIN_POINTS) -> Verdict:
     """Verdict from the two-sided interval of `variant - reference`.
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import norm
 from statsmodels.stats.proportion import proportion_confint
 
 from assay_coordinator.statistics.interval import LEVEL, Interval
+
+Booleans = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,16 @@ class PairedCounts:
     only_variant: int
     only_reference: int
     neither: int
+
+    @classmethod
+    def of(cls, variant: Booleans, reference: Booleans) -> PairedCounts:
+        """Counts of two boolean columns, one entry per pair."""
+        return cls(
+            both=int(np.count_nonzero(variant & reference)),
+            only_variant=int(np.count_nonzero(variant & ~reference)),
+            only_reference=int(np.count_nonzero(~variant & reference)),
+            neither=int(np.count_nonzero(~variant & ~reference)),
+        )
 
     @property
     def pairs(self) -> int:

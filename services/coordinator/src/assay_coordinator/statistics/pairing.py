@@ -92,12 +92,7 @@ def binary_counts(pairs: Pairs) -> PairedCounts | None:
         return None
     variant = joined["value"].to_numpy() == 1.0
     reference = joined["value_reference"].to_numpy() == 1.0
-    return PairedCounts(
-        both=int(np.count_nonzero(variant & reference)),
-        only_variant=int(np.count_nonzero(variant & ~reference)),
-        only_reference=int(np.count_nonzero(~variant & reference)),
-        neither=int(np.count_nonzero(~variant & ~reference)),
-    )
+    return PairedCounts.of(variant, reference)
 
 
 def differing_clusters(pairs: Pairs) -> int:

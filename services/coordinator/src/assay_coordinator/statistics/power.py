@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from scipy.stats import norm
 
-from assay_coordinator.statistics.interval import LEVEL
+from assay_coordinator.statistics.interval import LEVEL, Interval
 
 POWER = 0.80
 
@@ -30,8 +30,22 @@ def power(standard_error: float, level: float = LEVEL, target: float = POWER) ->
     return Power(minimum_detectable_effect=reach, achievable_margin=reach)
 
 
+def standard_error_of(difference: float, interval: Interval) -> float:
+    """The standard error that the longer arm of an interval stands for.
+
+    Where few clusters differ the interval is longer than resampling says, and that is the width
+    that further rows have to bring down.
+    """
+    quantile = float(norm.ppf(0.5 + interval.level / 2))
+    return max(difference - interval.low, interval.high - difference) / quantile
+
+
 def more_rows_needed(rows: int, standard_error: float, margin: float) -> int:
-    """Further rows of the same kind until `margin` is achievable; SE falls as 1/sqrt(n)."""
+    """Further rows of the same kind until `margin` is achievable; SE falls as 1/sqrt(n).
+
+    With the distance between the loss seen and the margin instead of the margin, the rows until a
+    loss of that size is decided with 80 % power.
+    """
     if rows == 0 or margin <= 0:
         return 0
     reach = power(standard_error).achievable_margin

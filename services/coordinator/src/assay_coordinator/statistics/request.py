@@ -9,6 +9,9 @@ from assay_coordinator.statistics.interval import LEVEL
 
 REPLICATES = 2000
 
+# Below this number of differing clusters the percentile interval is not trusted alone.
+FEW_DIFFERING_CLUSTERS = 10
+
 
 @dataclass(frozen=True)
 class Names:

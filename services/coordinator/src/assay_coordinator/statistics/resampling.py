@@ -94,10 +94,14 @@ def _multiplicities(
         else [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
     )
     for rows in _chunks(replicates, clusters):
-        weights = np.zeros((rows, clusters))
+        weights = np.empty((rows, clusters))
         for members in groups:
             size = members.size
-            weights[:, members] = rng.multinomial(size, np.full(size, 1 / size), size=rows)
+            # Counting draws is faster than drawing counts (a binomial for every cluster).
+            drawn = rng.integers(0, size, size=(rows, size))
+            drawn += np.arange(rows)[:, None] * size
+            counts = np.bincount(drawn.ravel(), minlength=rows * size)
+            weights[:, members] = counts.reshape(rows, size)
         yield weights
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -36,6 +36,17 @@ def mcnemar(counts: PairedCounts) -> McNemar:
         return McNemar(1.0, "mcnemar-exact")
     p_value = float(statsmodels_mcnemar(table, exact=exact, correction=False).pvalue)
     return McNemar(min(1.0, p_value), "mcnemar-exact" if exact else "mcnemar-asymptotic")
+
+
+def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
+    """Step-up adjusted p-values that bound the false discovery rate (Benjamini, Hochberg 1995).
+
+    For a whole study, where the question is which of many falls are worth a look; valid for the
+    positive dependence that variants of one model have (Benjamini, Yekutieli 2001).
+    """
+    if not p_values:
+        return []
+    return [min(1.0, float(p)) for p in multipletests(list(p_values), method="fdr_bh")[1]]
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:

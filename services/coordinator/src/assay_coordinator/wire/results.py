@@ -6,8 +6,19 @@ from typing import Any
 
 from google.protobuf import duration_pb2
 
-from assay_coordinator.domain.comparison import Comparison, GateResult
-from assay_coordinator.domain.policy import Claim, GatePolicy, GateRule
+from assay_coordinator.domain.comparison import (
+    Comparison,
+    GateCheck,
+    GateResult,
+    VariantGate,
+)
+from assay_coordinator.domain.policy import (
+    Claim,
+    Composite,
+    GatePolicy,
+    GateRule,
+    OnIncomplete,
+)
 from assay_coordinator.domain.progress import (
     Counts,
     EvaluationStatus,
@@ -31,8 +42,17 @@ _CLAIMS = {
     comparison_pb2.CLAIM_ARTIFACT: Claim.ARTIFACT,
     comparison_pb2.CLAIM_RECIPE: Claim.RECIPE,
 }
+_CLAIM_VALUES = {
+    Claim.ARTIFACT: comparison_pb2.CLAIM_ARTIFACT,
+    Claim.RECIPE: comparison_pb2.CLAIM_RECIPE,
+}
+_ON_INCOMPLETE = {
+    OnIncomplete.INCONCLUSIVE: comparison_pb2.ON_INCOMPLETE_INCONCLUSIVE,
+    OnIncomplete.FAIL: comparison_pb2.ON_INCOMPLETE_FAIL,
+    OnIncomplete.WARN: comparison_pb2.ON_INCOMPLETE_WARN,
+}
 # Fields of the domain type that the message does not have.
-_INTERNAL = {"verdict", "degenerate", "standard_error", "notes"}
+_INTERNAL = {"verdict", "equivalence", "claim", "degenerate", "standard_error", "notes"}
 
 
 def comparison_message(comparison: Comparison) -> comparison_pb2.Comparison:
@@ -41,7 +61,13 @@ def comparison_message(comparison: Comparison) -> comparison_pb2.Comparison:
     notes = list(comparison.notes)
     if comparison.degenerate:
         notes.insert(0, f"degenerate output: {comparison.degenerate}")
-    return comparison_pb2.Comparison(**plain, verdict=_VERDICTS[comparison.verdict], notes=notes)
+    return comparison_pb2.Comparison(
+        **plain,
+        verdict=_VERDICTS[comparison.verdict],
+        equivalence=_VERDICTS[comparison.equivalence],
+        claim=_CLAIM_VALUES[comparison.claim],
+        notes=notes,
+    )
 
 
 def gate_message(result: GateResult) -> comparison_pb2.GateResult:
@@ -54,9 +80,44 @@ def gate_message(result: GateResult) -> comparison_pb2.GateResult:
                 variant_key=variant.variant_key,
                 verdict=_VERDICTS[variant.verdict],
                 reasons=variant.reasons,
+                checks=[
+                    comparison_pb2.GateCheck(
+                        name=check.name,
+                        verdict=_VERDICTS[check.verdict],
+                        detail=check.detail,
+                        warning=check.warning,
+                    )
+                    for check in variant.checks
+                ],
             )
             for variant in result.variants
         ],
+    )
+
+
+def gate_from_message(message: comparison_pb2.GateResult) -> GateResult:
+    """Inverse of `gate_message`, apart from what only headlines need."""
+    verdicts = {value: verdict for verdict, value in _VERDICTS.items() if verdict is not None}
+    return GateResult(
+        verdict=verdicts[message.verdict],
+        headline=message.headline,
+        variants=tuple(
+            VariantGate(
+                variant_key=variant.variant_key,
+                verdict=verdicts[variant.verdict],
+                reasons=tuple(variant.reasons),
+                checks=tuple(
+                    GateCheck(
+                        name=check.name,
+                        verdict=verdicts[check.verdict],
+                        detail=check.detail,
+                        warning=check.warning,
+                    )
+                    for check in variant.checks
+                ),
+            )
+            for variant in message.variants
+        ),
     )
 
 
@@ -69,20 +130,31 @@ def policy_from_message(message: comparison_pb2.GatePolicy) -> GatePolicy:
         max_unparsable_shift=message.max_unparsable_shift or defaults.max_unparsable_shift,
         require_utility=message.require_utility if message.HasField("require_utility") else True,
         claim=_CLAIMS[message.claim],
-        fail_on_incomplete=message.fail_on_incomplete,
+        on_incomplete=_on_incomplete(message),
+        required_seeds=message.required_seeds,
+        composite=Composite(
+            weights=dict(message.composite.weights), margin=message.composite.margin
+        )
+        if message.HasField("composite")
+        else None,
     )
 
 
 def policy_message(policy: GatePolicy) -> comparison_pb2.GatePolicy:
     """Inverse of `policy_from_message`."""
     rules = [comparison_pb2.GateRule(**rule.model_dump(exclude_none=True)) for rule in policy.rules]
-    claim = (
-        comparison_pb2.CLAIM_RECIPE
-        if policy.claim is Claim.RECIPE
-        else comparison_pb2.CLAIM_ARTIFACT
+    claim = _CLAIM_VALUES[policy.claim]
+    plain = policy.model_dump(exclude={"rules", "claim", "on_incomplete"}, exclude_none=True)
+    return comparison_pb2.GatePolicy(
+        rules=rules, claim=claim, on_incomplete=_ON_INCOMPLETE[policy.on_incomplete], **plain
     )
-    plain = policy.model_dump(exclude={"rules", "claim"})
-    return comparison_pb2.GatePolicy(rules=rules, claim=claim, **plain)
+
+
+def _on_incomplete(message: comparison_pb2.GatePolicy) -> OnIncomplete:
+    for choice, value in _ON_INCOMPLETE.items():
+        if message.on_incomplete == value:
+            return choice
+    return OnIncomplete.FAIL if message.fail_on_incomplete else OnIncomplete.INCONCLUSIVE
 
 
 def _rule(message: comparison_pb2.GateRule) -> GateRule:
@@ -90,6 +162,7 @@ def _rule(message: comparison_pb2.GateRule) -> GateRule:
     return GateRule(
         dimension=message.dimension,
         scenario=message.scenario,
+        metric=message.metric,
         margin=message.margin,
         floor=message.floor if message.HasField("floor") else None,
         max_refusal_shift=message.max_refusal_shift if shift else None,

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from pydantic import ValidationError
 
-from assay_coordinator.domain.policy import Claim
 from assay_coordinator.domain.study import DEFAULT_PARSER, ModelSpec, PackSpec, StudySpec
 from assay_coordinator.wire.results import policy_from_message, policy_message
-from assay_core.errors import InvalidArgument
 from assay_core.field_errors import invalid_argument
 from assay_core.pb import common_pb2, coordination_pb2, evaluation_pb2
 from assay_core.recipes import Calibration, Recipe
@@ -27,13 +25,6 @@ def spec_from_message(message: coordination_pb2.StudySpec) -> StudySpec:
         message.calibration if message.HasField("calibration") else None, "spec.calibration"
     )
     gate = policy_from_message(message.gate) if message.HasField("gate") else None
-    if gate is not None and gate.claim is Claim.RECIPE:
-        raise InvalidArgument.of(
-            "spec.gate.claim",
-            "is RECIPE, which needs the variance between calibration seeds",
-            reason="CLAIM_NOT_AVAILABLE",
-            remedy="use ARTIFACT, the claim about these very weights",
-        )
     try:
         return StudySpec(
             name=message.name,

@@ -9,15 +9,17 @@ from dataclasses import dataclass
 
 from assay_coordinator import statistics
 from assay_coordinator.domain.comparison import Comparison, GateResult
-from assay_coordinator.domain.policy import GatePolicy
+from assay_coordinator.domain.matrix import expand
+from assay_coordinator.domain.policy import Claim, GatePolicy
 from assay_coordinator.domain.progress import EvaluationStatus, VariantStatus
 from assay_coordinator.domain.states import ACTIVE
 from assay_coordinator.domain.study import StudySpec
-from assay_coordinator.gate import evaluate_gate
+from assay_coordinator.gate import Candidate, evaluate_gate
 from assay_coordinator.report.assemble import Facts, assemble, plain_headline
 from assay_coordinator.report.html import render_html
 from assay_coordinator.report.tabular import render_csv, render_json
 from assay_coordinator.store import ReportFile
+from assay_coordinator.workflows.comparing import compare_recipes
 from assay_coordinator.workflows.context import Context, Run
 from assay_core.digest import sha256_bytes
 from assay_core.errors import AssayError, FailedPrecondition, from_document
@@ -43,8 +45,9 @@ async def finish_study(context: Context, run: Run) -> str:
     """
     variants = await context.store.variants(run.study_id)
     evaluations = await context.store.evaluations(run.study_id)
+    await compare_recipes(context, run)
     comparisons = await asyncio.to_thread(
-        statistics.with_holm, await context.store.comparisons(run.study_id)
+        statistics.corrected, await context.store.comparisons(run.study_id)
     )
     await context.store.put_comparisons(run.study_id, comparisons)
     outcome = judge(run.spec.dimensions, variants, evaluations, comparisons)
@@ -124,16 +127,50 @@ def gate_result(
 ) -> GateResult:
     """Apply a policy to what a study has. Pure."""
     main = [c for c in comparisons if c.parser_version == spec.main_parser]
-    compared = {comparison.variant_key for comparison in main}
-    missing = {}
+    judged = candidates(policy.claim, spec, variants, main)
+    return evaluate_gate(policy, judged, dimensions=spec.dimensions)
+
+
+def candidates(
+    claim: Claim,
+    spec: StudySpec,
+    variants: Sequence[VariantStatus],
+    comparisons: Sequence[Comparison],
+) -> list[Candidate]:
+    """What a gate judges: each variant, or for a claim about recipes each recipe with its seeds.
+
+    A recipe that looks at no calibration data is one variant, whatever is claimed.
+    """
+    by_key: dict[str, list[Comparison]] = {}
+    for comparison in comparisons:
+        by_key.setdefault(comparison.variant_key, []).append(comparison)
+    depends = {planned.key: planned.recipe.needs_calibration for planned in expand(spec)}
+    seeds: dict[str, int] = {}
+    for variant in variants:
+        seeds[variant.recipe_key] = seeds.get(variant.recipe_key, 0) + (variant.key in by_key)
+    found: dict[str, Candidate] = {}
     for variant in variants:
         if variant.is_reference:
             continue
-        if variant.error is not None and variant.artifact is None:
-            missing[variant.key] = f"not compressed: {from_document(variant.error).message}"
-        elif variant.key not in compared:
-            missing[variant.key] = "not compared with its reference"
-    return evaluate_gate(policy, main, dimensions=spec.dimensions, not_evaluated=missing)
+        dependent = depends.get(variant.key, False)
+        recipe = claim is Claim.RECIPE and dependent
+        key = variant.recipe_key if recipe else variant.key
+        found[key] = Candidate(
+            key=key,
+            comparisons=tuple(by_key.get(key, ())),
+            failure="" if key in by_key else _failure(variant, seeds[variant.recipe_key], recipe),
+            seeds=seeds[variant.recipe_key],
+            depends_on_seed=dependent,
+        )
+    return list(found.values())
+
+
+def _failure(variant: VariantStatus, seeds: int, recipe: bool) -> str:
+    if recipe and seeds:
+        return f"{seeds} calibration seed of it compared; the claim is about the recipe"
+    if variant.error is not None and variant.artifact is None:
+        return f"not compressed: {from_document(variant.error).message}"
+    return "not compared with its reference"
 
 
 async def publish(context: Context, facts: Facts) -> tuple[ReportFile, ...]:

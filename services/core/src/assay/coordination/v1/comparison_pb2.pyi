@@ -71,6 +71,34 @@ VERDICT_INCONCLUSIVE: Verdict.ValueType  # 3
 """The data do not decide."""
 Global___Verdict: _TypeAlias = Verdict  # noqa: Y015
 
+class _OnIncomplete:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OnIncompleteEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OnIncomplete.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ON_INCOMPLETE_UNSPECIFIED: _OnIncomplete.ValueType  # 0
+    """Not set; means inconclusive."""
+    ON_INCOMPLETE_INCONCLUSIVE: _OnIncomplete.ValueType  # 1
+    """The gate is inconclusive."""
+    ON_INCOMPLETE_FAIL: _OnIncomplete.ValueType  # 2
+    """The gate fails."""
+    ON_INCOMPLETE_WARN: _OnIncomplete.ValueType  # 3
+    """The gate may pass, with a warning."""
+
+class OnIncomplete(_OnIncomplete, metaclass=_OnIncompleteEnumTypeWrapper):
+    """What an incomplete dimension means for a gate."""
+
+ON_INCOMPLETE_UNSPECIFIED: OnIncomplete.ValueType  # 0
+"""Not set; means inconclusive."""
+ON_INCOMPLETE_INCONCLUSIVE: OnIncomplete.ValueType  # 1
+"""The gate is inconclusive."""
+ON_INCOMPLETE_FAIL: OnIncomplete.ValueType  # 2
+"""The gate fails."""
+ON_INCOMPLETE_WARN: OnIncomplete.ValueType  # 3
+"""The gate may pass, with a warning."""
+Global___OnIncomplete: _TypeAlias = OnIncomplete  # noqa: Y015
+
 @_typing.final
 class Comparison(_message.Message):
     """A variant against its reference on the same samples, in one dimension (or one scenario of it)."""
@@ -105,6 +133,16 @@ class Comparison(_message.Message):
     MINIMUM_DETECTABLE_EFFECT_FIELD_NUMBER: _builtins.int
     COMPLETE_FIELD_NUMBER: _builtins.int
     NOTES_FIELD_NUMBER: _builtins.int
+    P_VALUE_BH_FIELD_NUMBER: _builtins.int
+    FLIP_RATE_FIELD_NUMBER: _builtins.int
+    REFUSAL_SHIFT_LOW_FIELD_NUMBER: _builtins.int
+    REFUSAL_SHIFT_HIGH_FIELD_NUMBER: _builtins.int
+    REFUSAL_P_VALUE_FIELD_NUMBER: _builtins.int
+    EQUIVALENCE_FIELD_NUMBER: _builtins.int
+    ROWS_NEEDED_FIELD_NUMBER: _builtins.int
+    CLAIM_FIELD_NUMBER: _builtins.int
+    N_SEEDS_FIELD_NUMBER: _builtins.int
+    BETWEEN_SEED_SD_FIELD_NUMBER: _builtins.int
     variant_key: _builtins.str
     """Key of the variant in the study."""
     reference_key: _builtins.str
@@ -159,6 +197,28 @@ class Comparison(_message.Message):
     """Smallest loss that these rows could show with 80 % power, in points."""
     complete: _builtins.bool
     """True if no scenario of the dimension is missing on either side."""
+    p_value_bh: _builtins.float
+    """p-value after Benjamini and Hochberg over the whole study (false discovery rate)."""
+    flip_rate: _builtins.float
+    """Share of paired completions whose verdict or value differs, either way, 0..1."""
+    refusal_shift_low: _builtins.float
+    """Lower end of the interval of the refusal shift, fraction."""
+    refusal_shift_high: _builtins.float
+    """Upper end of the interval of the refusal shift, fraction."""
+    refusal_p_value: _builtins.float
+    """p-value of no change of the refusal rate."""
+    equivalence: Global___Verdict.ValueType
+    """Whether the difference surely lies within the margin on both sides (two one-sided tests)."""
+    rows_needed: _builtins.int
+    """Inconclusive only: further samples until a loss of the size seen is decided with 80 % power.
+    Absent where that would take more than a million.
+    """
+    claim: Global___Claim.ValueType
+    """What the comparison is about. RECIPE: the mean over calibration seeds; its key has no seed."""
+    n_seeds: _builtins.int
+    """Calibration seeds in it."""
+    between_seed_sd: _builtins.float
+    """Standard deviation of the difference between calibration seeds, points; needs two seeds."""
     @_builtins.property
     def notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What a reader must know: confounders, missing scenarios."""
@@ -194,13 +254,27 @@ class Comparison(_message.Message):
         minimum_detectable_effect: _builtins.float | None = ...,
         complete: _builtins.bool = ...,
         notes: _abc.Iterable[_builtins.str] | None = ...,
+        p_value_bh: _builtins.float | None = ...,
+        flip_rate: _builtins.float | None = ...,
+        refusal_shift_low: _builtins.float | None = ...,
+        refusal_shift_high: _builtins.float | None = ...,
+        refusal_p_value: _builtins.float | None = ...,
+        equivalence: Global___Verdict.ValueType = ...,
+        rows_needed: _builtins.int | None = ...,
+        claim: Global___Claim.ValueType = ...,
+        n_seeds: _builtins.int = ...,
+        between_seed_sd: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_difference", b"_difference", "_gained", b"_gained", "_interval_high", b"_interval_high", "_interval_low", b"_interval_low", "_lost", b"_lost", "_minimum_detectable_effect", b"_minimum_detectable_effect", "_p_value", b"_p_value", "_p_value_holm", b"_p_value_holm", "_reference_score", b"_reference_score", "_score", b"_score", "difference", b"difference", "gained", b"gained", "interval_high", b"interval_high", "interval_low", b"interval_low", "lost", b"lost", "minimum_detectable_effect", b"minimum_detectable_effect", "p_value", b"p_value", "p_value_holm", b"p_value_holm", "reference_score", b"reference_score", "score", b"score"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_between_seed_sd", b"_between_seed_sd", "_difference", b"_difference", "_flip_rate", b"_flip_rate", "_gained", b"_gained", "_interval_high", b"_interval_high", "_interval_low", b"_interval_low", "_lost", b"_lost", "_minimum_detectable_effect", b"_minimum_detectable_effect", "_p_value", b"_p_value", "_p_value_bh", b"_p_value_bh", "_p_value_holm", b"_p_value_holm", "_reference_score", b"_reference_score", "_refusal_p_value", b"_refusal_p_value", "_refusal_shift_high", b"_refusal_shift_high", "_refusal_shift_low", b"_refusal_shift_low", "_rows_needed", b"_rows_needed", "_score", b"_score", "between_seed_sd", b"between_seed_sd", "difference", b"difference", "flip_rate", b"flip_rate", "gained", b"gained", "interval_high", b"interval_high", "interval_low", b"interval_low", "lost", b"lost", "minimum_detectable_effect", b"minimum_detectable_effect", "p_value", b"p_value", "p_value_bh", b"p_value_bh", "p_value_holm", b"p_value_holm", "reference_score", b"reference_score", "refusal_p_value", b"refusal_p_value", "refusal_shift_high", b"refusal_shift_high", "refusal_shift_low", b"refusal_shift_low", "rows_needed", b"rows_needed", "score", b"score"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_difference", b"_difference", "_gained", b"_gained", "_interval_high", b"_interval_high", "_interval_low", b"_interval_low", "_lost", b"_lost", "_minimum_detectable_effect", b"_minimum_detectable_effect", "_p_value", b"_p_value", "_p_value_holm", b"_p_value_holm", "_reference_score", b"_reference_score", "_score", b"_score", "complete", b"complete", "confidence_level", b"confidence_level", "difference", b"difference", "dimension", b"dimension", "gained", b"gained", "interval_high", b"interval_high", "interval_low", b"interval_low", "interval_method", b"interval_method", "lost", b"lost", "margin", b"margin", "metric", b"metric", "minimum_detectable_effect", b"minimum_detectable_effect", "n_clusters", b"n_clusters", "n_pairs", b"n_pairs", "n_unpaired", b"n_unpaired", "notes", b"notes", "p_value", b"p_value", "p_value_holm", b"p_value_holm", "parser_version", b"parser_version", "reference_key", b"reference_key", "reference_score", b"reference_score", "refusal_shift", b"refusal_shift", "scenario", b"scenario", "score", b"score", "test", b"test", "unparsable_shift", b"unparsable_shift", "variant_key", b"variant_key", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_between_seed_sd", b"_between_seed_sd", "_difference", b"_difference", "_flip_rate", b"_flip_rate", "_gained", b"_gained", "_interval_high", b"_interval_high", "_interval_low", b"_interval_low", "_lost", b"_lost", "_minimum_detectable_effect", b"_minimum_detectable_effect", "_p_value", b"_p_value", "_p_value_bh", b"_p_value_bh", "_p_value_holm", b"_p_value_holm", "_reference_score", b"_reference_score", "_refusal_p_value", b"_refusal_p_value", "_refusal_shift_high", b"_refusal_shift_high", "_refusal_shift_low", b"_refusal_shift_low", "_rows_needed", b"_rows_needed", "_score", b"_score", "between_seed_sd", b"between_seed_sd", "claim", b"claim", "complete", b"complete", "confidence_level", b"confidence_level", "difference", b"difference", "dimension", b"dimension", "equivalence", b"equivalence", "flip_rate", b"flip_rate", "gained", b"gained", "interval_high", b"interval_high", "interval_low", b"interval_low", "interval_method", b"interval_method", "lost", b"lost", "margin", b"margin", "metric", b"metric", "minimum_detectable_effect", b"minimum_detectable_effect", "n_clusters", b"n_clusters", "n_pairs", b"n_pairs", "n_seeds", b"n_seeds", "n_unpaired", b"n_unpaired", "notes", b"notes", "p_value", b"p_value", "p_value_bh", b"p_value_bh", "p_value_holm", b"p_value_holm", "parser_version", b"parser_version", "reference_key", b"reference_key", "reference_score", b"reference_score", "refusal_p_value", b"refusal_p_value", "refusal_shift", b"refusal_shift", "refusal_shift_high", b"refusal_shift_high", "refusal_shift_low", b"refusal_shift_low", "rows_needed", b"rows_needed", "scenario", b"scenario", "score", b"score", "test", b"test", "unparsable_shift", b"unparsable_shift", "variant_key", b"variant_key", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__between_seed_sd: _TypeAlias = _typing.Literal["between_seed_sd"]  # noqa: Y015
+    _WhichOneofArgType__between_seed_sd: _TypeAlias = _typing.Literal["_between_seed_sd", b"_between_seed_sd"]  # noqa: Y015
     _WhichOneofReturnType__difference: _TypeAlias = _typing.Literal["difference"]  # noqa: Y015
     _WhichOneofArgType__difference: _TypeAlias = _typing.Literal["_difference", b"_difference"]  # noqa: Y015
+    _WhichOneofReturnType__flip_rate: _TypeAlias = _typing.Literal["flip_rate"]  # noqa: Y015
+    _WhichOneofArgType__flip_rate: _TypeAlias = _typing.Literal["_flip_rate", b"_flip_rate"]  # noqa: Y015
     _WhichOneofReturnType__gained: _TypeAlias = _typing.Literal["gained"]  # noqa: Y015
     _WhichOneofArgType__gained: _TypeAlias = _typing.Literal["_gained", b"_gained"]  # noqa: Y015
     _WhichOneofReturnType__interval_high: _TypeAlias = _typing.Literal["interval_high"]  # noqa: Y015
@@ -213,14 +287,28 @@ class Comparison(_message.Message):
     _WhichOneofArgType__minimum_detectable_effect: _TypeAlias = _typing.Literal["_minimum_detectable_effect", b"_minimum_detectable_effect"]  # noqa: Y015
     _WhichOneofReturnType__p_value: _TypeAlias = _typing.Literal["p_value"]  # noqa: Y015
     _WhichOneofArgType__p_value: _TypeAlias = _typing.Literal["_p_value", b"_p_value"]  # noqa: Y015
+    _WhichOneofReturnType__p_value_bh: _TypeAlias = _typing.Literal["p_value_bh"]  # noqa: Y015
+    _WhichOneofArgType__p_value_bh: _TypeAlias = _typing.Literal["_p_value_bh", b"_p_value_bh"]  # noqa: Y015
     _WhichOneofReturnType__p_value_holm: _TypeAlias = _typing.Literal["p_value_holm"]  # noqa: Y015
     _WhichOneofArgType__p_value_holm: _TypeAlias = _typing.Literal["_p_value_holm", b"_p_value_holm"]  # noqa: Y015
     _WhichOneofReturnType__reference_score: _TypeAlias = _typing.Literal["reference_score"]  # noqa: Y015
     _WhichOneofArgType__reference_score: _TypeAlias = _typing.Literal["_reference_score", b"_reference_score"]  # noqa: Y015
+    _WhichOneofReturnType__refusal_p_value: _TypeAlias = _typing.Literal["refusal_p_value"]  # noqa: Y015
+    _WhichOneofArgType__refusal_p_value: _TypeAlias = _typing.Literal["_refusal_p_value", b"_refusal_p_value"]  # noqa: Y015
+    _WhichOneofReturnType__refusal_shift_high: _TypeAlias = _typing.Literal["refusal_shift_high"]  # noqa: Y015
+    _WhichOneofArgType__refusal_shift_high: _TypeAlias = _typing.Literal["_refusal_shift_high", b"_refusal_shift_high"]  # noqa: Y015
+    _WhichOneofReturnType__refusal_shift_low: _TypeAlias = _typing.Literal["refusal_shift_low"]  # noqa: Y015
+    _WhichOneofArgType__refusal_shift_low: _TypeAlias = _typing.Literal["_refusal_shift_low", b"_refusal_shift_low"]  # noqa: Y015
+    _WhichOneofReturnType__rows_needed: _TypeAlias = _typing.Literal["rows_needed"]  # noqa: Y015
+    _WhichOneofArgType__rows_needed: _TypeAlias = _typing.Literal["_rows_needed", b"_rows_needed"]  # noqa: Y015
     _WhichOneofReturnType__score: _TypeAlias = _typing.Literal["score"]  # noqa: Y015
     _WhichOneofArgType__score: _TypeAlias = _typing.Literal["_score", b"_score"]  # noqa: Y015
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__between_seed_sd) -> _WhichOneofReturnType__between_seed_sd | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__difference) -> _WhichOneofReturnType__difference | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__flip_rate) -> _WhichOneofReturnType__flip_rate | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__gained) -> _WhichOneofReturnType__gained | None: ...
     @_typing.overload
@@ -234,9 +322,19 @@ class Comparison(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__p_value) -> _WhichOneofReturnType__p_value | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__p_value_bh) -> _WhichOneofReturnType__p_value_bh | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__p_value_holm) -> _WhichOneofReturnType__p_value_holm | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__reference_score) -> _WhichOneofReturnType__reference_score | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__refusal_p_value) -> _WhichOneofReturnType__refusal_p_value | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__refusal_shift_high) -> _WhichOneofReturnType__refusal_shift_high | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__refusal_shift_low) -> _WhichOneofReturnType__refusal_shift_low | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rows_needed) -> _WhichOneofReturnType__rows_needed | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__score) -> _WhichOneofReturnType__score | None: ...
 
@@ -254,6 +352,9 @@ class GatePolicy(_message.Message):
     REQUIRE_UTILITY_FIELD_NUMBER: _builtins.int
     CLAIM_FIELD_NUMBER: _builtins.int
     FAIL_ON_INCOMPLETE_FIELD_NUMBER: _builtins.int
+    ON_INCOMPLETE_FIELD_NUMBER: _builtins.int
+    REQUIRED_SEEDS_FIELD_NUMBER: _builtins.int
+    COMPOSITE_FIELD_NUMBER: _builtins.int
     default_margin: _builtins.float
     """Margin in points where a rule has none; 0 means 2."""
     max_unparsable_shift: _builtins.float
@@ -263,10 +364,20 @@ class GatePolicy(_message.Message):
     claim: Global___Claim.ValueType
     """What is claimed about."""
     fail_on_incomplete: _builtins.bool
-    """An incomplete dimension fails the gate, instead of leaving it inconclusive."""
+    """An incomplete dimension fails the gate, instead of leaving it inconclusive. The same as
+    `on_incomplete` FAIL, which is newer and wins where it is set.
+    """
+    on_incomplete: Global___OnIncomplete.ValueType
+    """What an incomplete dimension means."""
+    required_seeds: _builtins.int
+    """Calibration seeds that a recipe with calibration data must have; 0 means 1, and 5 for RECIPE."""
     @_builtins.property
     def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___GateRule]:
         """Rules; empty means one per dimension of the study with `default_margin`."""
+
+    @_builtins.property
+    def composite(self) -> Global___GateComposite:
+        """A weighted mean of dimensions that must be non-inferior as well; absent means none."""
 
     def __init__(
         self,
@@ -277,16 +388,67 @@ class GatePolicy(_message.Message):
         require_utility: _builtins.bool | None = ...,
         claim: Global___Claim.ValueType = ...,
         fail_on_incomplete: _builtins.bool = ...,
+        on_incomplete: Global___OnIncomplete.ValueType = ...,
+        required_seeds: _builtins.int = ...,
+        composite: Global___GateComposite | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_require_utility", b"_require_utility", "require_utility", b"require_utility"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_require_utility", b"_require_utility", "composite", b"composite", "require_utility", b"require_utility"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_require_utility", b"_require_utility", "claim", b"claim", "default_margin", b"default_margin", "fail_on_incomplete", b"fail_on_incomplete", "max_unparsable_shift", b"max_unparsable_shift", "require_utility", b"require_utility", "rules", b"rules"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_require_utility", b"_require_utility", "claim", b"claim", "composite", b"composite", "default_margin", b"default_margin", "fail_on_incomplete", b"fail_on_incomplete", "max_unparsable_shift", b"max_unparsable_shift", "on_incomplete", b"on_incomplete", "require_utility", b"require_utility", "required_seeds", b"required_seeds", "rules", b"rules"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__require_utility: _TypeAlias = _typing.Literal["require_utility"]  # noqa: Y015
     _WhichOneofArgType__require_utility: _TypeAlias = _typing.Literal["_require_utility", b"_require_utility"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__require_utility) -> _WhichOneofReturnType__require_utility | None: ...
 
 Global___GatePolicy: _TypeAlias = GatePolicy  # noqa: Y015
+
+@_typing.final
+class GateComposite(_message.Message):
+    """A weighted mean of dimensions, judged as one difference."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class WeightsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    WEIGHTS_FIELD_NUMBER: _builtins.int
+    MARGIN_FIELD_NUMBER: _builtins.int
+    margin: _builtins.float
+    """Largest loss in points that still passes; 0 means the policy's default."""
+    @_builtins.property
+    def weights(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """Weight of each dimension, above 0; normalised."""
+
+    def __init__(
+        self,
+        *,
+        weights: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        margin: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["margin", b"margin", "weights", b"weights"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GateComposite: _TypeAlias = GateComposite  # noqa: Y015
 
 @_typing.final
 class GateRule(_message.Message):
@@ -299,6 +461,7 @@ class GateRule(_message.Message):
     MARGIN_FIELD_NUMBER: _builtins.int
     FLOOR_FIELD_NUMBER: _builtins.int
     MAX_REFUSAL_SHIFT_FIELD_NUMBER: _builtins.int
+    METRIC_FIELD_NUMBER: _builtins.int
     dimension: _builtins.str
     """Dimension."""
     scenario: _builtins.str
@@ -309,6 +472,8 @@ class GateRule(_message.Message):
     """Lowest absolute score that passes, 0-100; absent means none."""
     max_refusal_shift: _builtins.float
     """Largest change of the refusal rate either way, fraction; absent means none."""
+    metric: _builtins.str
+    """Metric id that must have been used; empty means any."""
     def __init__(
         self,
         *,
@@ -317,10 +482,11 @@ class GateRule(_message.Message):
         margin: _builtins.float = ...,
         floor: _builtins.float | None = ...,
         max_refusal_shift: _builtins.float | None = ...,
+        metric: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_floor", b"_floor", "_max_refusal_shift", b"_max_refusal_shift", "floor", b"floor", "max_refusal_shift", b"max_refusal_shift"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_floor", b"_floor", "_max_refusal_shift", b"_max_refusal_shift", "dimension", b"dimension", "floor", b"floor", "margin", b"margin", "max_refusal_shift", b"max_refusal_shift", "scenario", b"scenario"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_floor", b"_floor", "_max_refusal_shift", b"_max_refusal_shift", "dimension", b"dimension", "floor", b"floor", "margin", b"margin", "max_refusal_shift", b"max_refusal_shift", "metric", b"metric", "scenario", b"scenario"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__floor: _TypeAlias = _typing.Literal["floor"]  # noqa: Y015
     _WhichOneofArgType__floor: _TypeAlias = _typing.Literal["_floor", b"_floor"]  # noqa: Y015
@@ -374,6 +540,7 @@ class VariantGateResult(_message.Message):
     VARIANT_KEY_FIELD_NUMBER: _builtins.int
     VERDICT_FIELD_NUMBER: _builtins.int
     REASONS_FIELD_NUMBER: _builtins.int
+    CHECKS_FIELD_NUMBER: _builtins.int
     variant_key: _builtins.str
     """Key of the variant."""
     verdict: Global___Verdict.ValueType
@@ -382,17 +549,56 @@ class VariantGateResult(_message.Message):
     def reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Every reason that kept it from a pass."""
 
+    @_builtins.property
+    def checks(self) -> _containers.RepeatedCompositeFieldContainer[Global___GateCheck]:
+        """Everything that was asked of it, passed or not."""
+
     def __init__(
         self,
         *,
         variant_key: _builtins.str = ...,
         verdict: Global___Verdict.ValueType = ...,
         reasons: _abc.Iterable[_builtins.str] | None = ...,
+        checks: _abc.Iterable[Global___GateCheck] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reasons", b"reasons", "variant_key", b"variant_key", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "reasons", b"reasons", "variant_key", b"variant_key", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___VariantGateResult: _TypeAlias = VariantGateResult  # noqa: Y015
+
+@_typing.final
+class GateCheck(_message.Message):
+    """One thing that a policy asks of a variant."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    WARNING_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Dimension, dimension/scenario, `composite`, `seeds`, `still works`."""
+    verdict: Global___Verdict.ValueType
+    """How it stands."""
+    detail: _builtins.str
+    """In words and numbers."""
+    warning: _builtins.bool
+    """It passes, and must be said all the same."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        verdict: Global___Verdict.ValueType = ...,
+        detail: _builtins.str = ...,
+        warning: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "name", b"name", "verdict", b"verdict", "warning", b"warning"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GateCheck: _TypeAlias = GateCheck  # noqa: Y015
