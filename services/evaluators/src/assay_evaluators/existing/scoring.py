@@ -10,10 +10,16 @@ from typing import Any
 
 from assay_core import verdicts
 from assay_core.aggregation import Table, evaluate, restrict
+from assay_core.errors import Unimplemented
 from assay_core.verdicts import Verdict, VerdictRow
 from assay_evaluators.existing.types import Reader, ScenarioRead
 from assay_evaluators.packs.prompts import Prompts
-from assay_evaluators.sdk.dimension import Dimension, Metric, Outcome, Parser, ParserVersion
+from assay_evaluators.scorers import embedded
+from assay_evaluators.scorers.embedded import EmbeddedScorer
+from assay_evaluators.sdk.dimension import Dimension, Metric, Outcome, ParserVersion
+from assay_evaluators.sdk.judging import Judge
+from assay_evaluators.sdk.text_scores import BLANK, text_digest
+from assay_evaluators.sdk.types import TextScore
 
 
 @dataclass(frozen=True)
@@ -56,8 +62,8 @@ def score_reads(
         `score`, `refusal`, `complete`, `partial`, `scenarios`, `missing`, `values`.
     """
     metric = dimension.metric(reader.metric_id(parser.version))
-    parse = parser.build(prompts)
-    judged = {read.scenario: _judge(read, parse, parser) for read in reads}
+    judge = Judge(parser, prompts, _text_scores(metric, parser, prompts, reads))
+    judged = {read.scenario: _judge(read, judge) for read in reads}
     wanted = {name: judged[name] for name in metric.scenarios if name in judged}
     table = Table.from_arrow(
         verdicts.to_table(row for each in wanted.values() for row in each.rows)
@@ -94,7 +100,27 @@ def score_reads(
     }
 
 
-def _judge(read: ScenarioRead, parse: Parser, parser: ParserVersion) -> Judged:
+def _text_scores(
+    metric: Metric, parser: ParserVersion, prompts: Prompts, reads: Sequence[ScenarioRead]
+) -> dict[bytes, TextScore] | None:
+    """Scores of the metric's classifier; the embedded one, as this runs without any service."""
+    if not metric.scorer or parser.scored_text is None:
+        return None
+    if metric.scorer != embedded.ID:
+        raise Unimplemented(
+            f"scorer {metric.scorer} needs a scoring service",
+            reason="SCORER_NOT_EMBEDDED",
+            remedy=f"score existing generations with {embedded.ID}",
+        )
+    text_of = parser.scored_text(prompts)
+    texts = {text_digest(t): t for read in reads for t in (text_of(a.text) for a in read.answers)}
+    asked = {digest: text for digest, text in texts.items() if text.strip()}
+    scores = dict.fromkeys(texts, TextScore(None, BLANK))
+    values = EmbeddedScorer().score_now(list(asked.values()))
+    return scores | dict(zip(asked, values, strict=True))
+
+
+def _judge(read: ScenarioRead, judge: Judge) -> Judged:
     rows, outcomes = [], []
     compared = equal = 0
     for answer in read.answers:
@@ -103,8 +129,8 @@ def _judge(read: ScenarioRead, parse: Parser, parser: ParserVersion) -> Judged:
         if answer.judged is not None:
             parsed, value = answer.judged
         else:
-            parsed = parse(answer.text, sample, answer.index)
-            value = parser.value(parsed, sample)
+            outcome = judge(answer.text, sample, answer.index)
+            parsed, value = outcome.parsed, outcome.value
         if answer.stored is not None:
             compared += 1
             equal += answer.stored == (parsed.answer or "")

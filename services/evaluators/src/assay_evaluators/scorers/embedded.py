@@ -49,7 +49,7 @@ class EmbeddedScorer:
         Raises:
             FailedPrecondition: If the package is missing, or its weights are not the known ones.
         """
-        return [checked(value) for value in _classifier()(texts)]
+        return [checked(value) for value in _classifier()(texts)] if texts else []
 
 
 @cache
