@@ -80,11 +80,24 @@ test-compression: .venvs/compression/.ready ## Tests of the compression service
 
 .PHONY: test-serving
 test-serving: .venvs/serving/.ready ## Tests of the serving service, with a real vLLM engine
-	@.venvs/serving/bin/python -m pytest services/serving
+	@.venvs/serving/bin/python -m pytest services/serving -m "not slow"
+
+.PHONY: test-families
+test-families: .venvs/serving/.ready ## Serve a tiny checkpoint of every family and packing, one engine start each
+	@.venvs/serving/bin/python -m pytest services/serving/tests/test_families.py
+
+.PHONY: faults-serving
+faults-serving: .venvs/serving/.ready ## Kill engine, replica, Ray and gateway under load
+	@.venvs/serving/bin/python -m pytest services/serving/tests/test_kills.py
 
 .PHONY: test-e2e
 test-e2e: setup ## Tests of the whole line, every service a process of its own
 	@.venv/bin/python -m pytest tests/e2e
+
+# -- measurements -------------------------------------------------------------------------------
+.PHONY: bench-serving
+bench-serving: .venvs/serving/.ready ## Throughput of gateway and Ray Serve against vLLM alone, on the demo model
+	@.venvs/serving/bin/python benchmarks/serving.py
 
 .PHONY: clean
 clean: ## Remove environments, caches and local data (.assay)

@@ -16,7 +16,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,8 @@ def make_model(directory: Path, *, seed: int) -> Path:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that take the session's engine and gateway away come last."""
-    items.sort(key=lambda item: item.path.name == "test_faults.py")
+    last = ("test_faults.py", "test_kills.py")
+    items.sort(key=lambda item: item.path.name in last)
 
 
 @pytest.fixture(scope="session")
@@ -166,11 +167,9 @@ class Client:
 
     def metric(self, name: str) -> float:
         """A metric without labels, as Prometheus would scrape it."""
-        url = f"http://127.0.0.1:{self._metrics_port}/metrics"
-        with urllib.request.urlopen(url, timeout=10) as response:
-            for line in response.read().decode().splitlines():
-                if line.startswith(f"{name} "):
-                    return float(line.split()[1])
+        for line in scrape(self._metrics_port).splitlines():
+            if line.startswith(f"{name} "):
+                return float(line.split()[1])
         raise AssertionError(f"no metric {name}")
 
 
@@ -198,39 +197,75 @@ class Gateway:
             yield Client(serving_pb2_grpc.ServingServiceStub(connection), self.port + 100)
 
 
+def scrape(port: int) -> str:
+    """A Prometheus page."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as response:
+        return response.read().decode()
+
+
 def free_port() -> int:
-    """A port P such that P, P + 100 (metrics) and P + 200 (HTTP) are free."""
+    """A port P such that P, P + 100 (metrics), + 200 (HTTP) and + 300 (Ray's) are free."""
     while True:
-        with socket.socket() as first, socket.socket() as second, socket.socket() as third:
+        with ExitStack() as stack:
+            first, *others = (stack.enter_context(socket.socket()) for _ in range(4))
             first.bind(("127.0.0.1", 0))
             port = first.getsockname()[1]
             try:
-                second.bind(("127.0.0.1", port + 100))
-                third.bind(("127.0.0.1", port + 200))
+                for step, other in enumerate(others, 1):
+                    other.bind(("127.0.0.1", port + 100 * step))
             except (OSError, OverflowError):
                 continue
             return port
 
 
-def start_gateway(home: Path, **settings: str) -> Gateway:
+def start_gateway(home: Path, *, port: int = 0, **settings: str) -> Gateway:
     """Start `assay-serving` as users do; its output goes to a file in `home`."""
-    port = free_port()
+    port = port or free_port()
     log = home / "gateway.log"
     door = {"url": f"http://127.0.0.1:{port + 200}/v1", "model": "a"}
     settings = {"endpoints": json.dumps({"own-door": door})} | settings
     environment = os.environ | {f"ASSAY_SERVING_{k.upper()}": v for k, v in settings.items()}
-    with log.open("wb") as output:
+    with log.open("ab") as output:
         process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "assay_serving.main"),
                 *("--home", str(home), "--listen", f"127.0.0.1:{port}"),
                 *("--http-listen", f"127.0.0.1:{port + 200}"),
+                *("--engine-metrics-port", str(port + 300)),
             ],
             stdout=output,
             stderr=subprocess.STDOUT,
             env=environment,
         )
     return Gateway(process, port, port + 200, home, log)
+
+
+def descendants(root: int) -> dict[int, str]:
+    """Every process below `root`, with its command line."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except (OSError, IndexError):
+                continue
+            children.setdefault(parent, []).append(int(entry.name))
+    found: dict[int, str] = {}
+    todo = [root]
+    while todo:
+        for child in children.get(todo.pop(), ()):
+            if command := command_of(child):
+                found[child] = command
+            todo.append(child)
+    return found
+
+
+def command_of(pid: int) -> str:
+    """Command line of a process; empty once it is gone or a zombie."""
+    try:
+        return (Path("/proc") / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
 
 
 async def until(condition: Any, seconds: float) -> None:

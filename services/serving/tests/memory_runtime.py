@@ -83,6 +83,9 @@ class MemoryRuntime:
     async def count_tokens(self, handle: str, items: Sequence[Item]) -> list[int]:
         return [1 for _ in items]
 
+    async def memory(self, handle: str) -> int:
+        return 1024
+
     def delete(self, engine_id: str) -> None:
         self.resident.pop(engine_id, None)
         self.history.append((engine_id, "end"))

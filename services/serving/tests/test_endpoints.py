@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
-from services.serving.tests.conftest import free_port
+from services.serving.tests.conftest import free_port, until
 from services.serving.tests.memory_runtime import World
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -235,19 +235,17 @@ async def test_logprobs_are_not_promised(world, script):
 async def test_ending_a_stream_closes_its_requests(world, script):
     script[0].hold.clear()
     asking = asyncio.create_task(generate(world, chat(indices=tuple(range(8)))))
-    async with asyncio.timeout(10):
-        while script[0].open < 8:  # noqa: ASYNC110 - the server is the one that knows
-            await asyncio.sleep(0.01)
-        asking.cancel()
-        while script[0].open:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+    await until(lambda: script[0].open == 8, 30)
+    asking.cancel()
+    await until(lambda: script[0].open == 0, 30)
 
 
 async def test_requests_in_flight_are_bounded(tmp_path, script, monkeypatch):
     script[0].hold.clear()
     async with endpoint_world(tmp_path, script[1], monkeypatch, max_in_flight=3) as world:
         asking = asyncio.create_task(generate(world, chat(indices=tuple(range(8)))))
-        await asyncio.sleep(0.5)
+        await until(lambda: script[0].open >= 3, 30)
+        await asyncio.sleep(0.2)
         assert script[0].open == 3
         script[0].hold.set()
         assert len(await asking) == 8

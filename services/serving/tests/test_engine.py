@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from services.serving.tests.conftest import scrape, until
 
 from assay_core.client import call, stream
 from assay_core.errors import (
     DataLoss,
+    DeadlineExceeded,
     FailedPrecondition,
     InvalidArgument,
     NotFound,
+    OutOfRange,
 )
 from assay_core.pb import common_pb2
 from assay_core.pb import serving_pb2 as pb
@@ -169,6 +173,30 @@ async def test_logprobs_of_the_completion_and_of_the_prompt(client, variants):
     assert len(completion.prompt_logprobs) == completion.prompt_tokens - 1
 
 
+async def test_prompt_logprobs_are_the_likelihood_of_raw_text_and_of_token_ids(client, variants):
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    text = "is water wet? yes, water is wet."
+    tokenizer = AutoTokenizer.from_pretrained(variants["a"])
+    ids = tokenizer(text, return_tensors="pt").input_ids
+    model = AutoModelForCausalLM.from_pretrained(variants["a"], dtype=torch.float32).eval()
+    with torch.inference_mode():
+        log_softmax = model(ids).logits.log_softmax(-1)[0, :-1]
+    expected = log_softmax.gather(1, ids[0, 1:, None])[:, 0].tolist()
+    sampling = pb.SamplingParameters(temperature=0.0, max_tokens=1, prompt_logprobs=True)
+    items = [
+        pb.GenerateItem(id="text", text=text, sampling=sampling),
+        pb.GenerateItem(id="ids", tokens=pb.TokenIds(ids=ids[0].tolist()), sampling=sampling),
+    ]
+    async with client.leased(variants["a"]) as lease:
+        found = await client.generate(lease, items)
+    for completion in found.values():
+        scored = completion.prompt_logprobs
+        assert [entry.token_id for entry in scored] == ids[0, 1:].tolist()
+        assert [entry.logprob for entry in scored] == pytest.approx(expected, abs=1e-3)
+
+
 async def test_stop_text_ends_a_completion_and_is_not_part_of_it(client, variants):
     async with client.leased(variants["a"]) as lease:
         whole = (await client.generate(lease, greedy(PROMPTS[:1])))["p0", 0]
@@ -260,6 +288,45 @@ async def test_ending_a_stream_aborts_its_work_in_the_engine(client, variants):
             await client.generate(lease, greedy(PROMPTS[:1]))
 
 
+async def test_a_deadline_ends_the_stream_and_its_work_in_the_engine(gateway, client, variants):
+    item = sampled("long", seed=1, n=64, max_tokens=480)
+    async with client.leased(variants["a"]) as lease:
+        request = pb.GenerateRequest(lease_id=lease.id, artifact_digest=lease.digest, items=[item])
+
+        async def messages():
+            yield request
+
+        with pytest.raises(DeadlineExceeded):
+            async for _ in stream(client.stub.Generate, messages(), timeout=0.5):
+                pass
+        await client.until_in_flight(lambda number: number == 0)
+
+
+async def test_two_loads_at_once_are_served_in_turn(client, variants):
+    both = [client.load(variants[name], ttl=30) for name in ("a", "b")]
+    first, second = await asyncio.gather(*(_used(client, loading) for loading in both))
+    assert first != second
+
+
+async def test_profiling_measures_the_leased_artifact(client, variants):
+    async with client.leased(variants["a"]) as lease:
+        measured = await call(
+            client.stub.ProfileModel,
+            pb.ProfileModelRequest(
+                lease_id=lease.id, prompt_tokens=32, completion_tokens=16, concurrency=4, requests=8
+            ),
+            timeout=120,
+        )
+        with pytest.raises(OutOfRange):
+            await call(
+                client.stub.ProfileModel,
+                pb.ProfileModelRequest(lease_id=lease.id, prompt_tokens=600, requests=1),
+            )
+    assert timedelta() < measured.ttft_p50.ToTimedelta() <= measured.ttft_p95.ToTimedelta()
+    assert measured.tokens_per_second > 0
+    assert measured.memory_bytes > 5 * 10**8, "torch and vLLM alone take more"
+
+
 async def test_a_malformed_message_is_refused_by_field(client, variants):
     async with client.leased(variants["a"]) as lease:
         for item, field in [
@@ -339,6 +406,23 @@ async def test_no_prompt_or_completion_text_is_in_any_log(gateway, client, varia
     assert not [path for path in logs if secret.encode() in path.read_bytes()]
 
 
+async def test_metrics_tell_of_tokens_and_the_prefix_cache_and_rays_page_of_vllm(
+    gateway, client, variants
+):
+    long = "the quick brown fox jumps over the lazy dog " * 8
+    async with client.leased(variants["a"]) as lease:
+        await client.generate(lease, greedy([long]))
+        names = ("cached_prompt_tokens_total", "prompt_tokens_total", "completion_tokens_total")
+        before = [client.metric(f"assay_serving_{name}") for name in names]
+        again = await client.generate(lease, greedy([long]))
+        after = [client.metric(f"assay_serving_{name}") for name in names]
+    cached, prompt, drawn = (b - a for a, b in zip(before, after, strict=True))
+    assert (prompt, drawn) == (again["p0", 0].prompt_tokens, again["p0", 0].completion_tokens)
+    assert prompt - 32 <= cached < prompt, "all but the last block of 32"
+    await until(lambda: "ray_vllm_prompt_tokens" in scrape(gateway.port + 300), 60)
+    assert "ray_serve_" in scrape(gateway.port + 300)
+
+
 async def test_listing_shows_what_is_resident(client, variants):
     async with client.leased(variants["a"]) as lease:
         listed = await call(client.stub.ListModels, pb.ListModelsRequest())
@@ -351,6 +435,14 @@ async def _first(stub: Any, request: Any) -> Any:
     async for answer in stream(stub, request):
         return answer
     raise AssertionError("the stream was empty")
+
+
+async def _used(client: Any, loading: Any) -> str:
+    """Use a lease once it is granted, release it; the digest it was for."""
+    lease = await loading
+    assert len(await client.generate(lease, greedy(PROMPTS))) == len(PROMPTS)
+    await client.release(lease)
+    return lease.digest
 
 
 def _ray_folder(home: Path) -> Path:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from pathlib import Path
 
 import grpc
 import pytest
+from services.serving.tests.conftest import command_of, descendants
 
 from assay_core.client import call
 from assay_core.errors import AssayError, FailedPrecondition, Unavailable, from_rpc_error
@@ -54,16 +54,22 @@ async def test_a_killed_engine_is_unavailable_with_retry_and_the_next_load_start
         assert after["x", 0].text == before["x", 0].text
 
 
-async def test_an_unloaded_model_leaves_no_engine(gateway, client, variants):
+async def test_a_forced_unload_waits_for_what_is_generated_and_leaves_no_engine(
+    gateway, client, variants
+):
     lease = await client.load(variants["a"])
-    await client.release(lease)
     engine = [pid for pid, name in descendants(gateway.process.pid).items() if "VLLM::" in name]
     assert engine
-    answer = await call(
-        client.stub.UnloadModel, pb.UnloadModelRequest(id=lease.model.meta.id), timeout=60
-    )
+    busy = asyncio.create_task(client.generate(lease, [item("x", n=32, max_tokens=200)]))
+    await client.until_in_flight(lambda number: number > 0)
+    request = pb.UnloadModelRequest(id=lease.model.meta.id, force=True)
+    answer = await call(client.stub.UnloadModel, request, timeout=120)
+    assert len(await busy) == 32
     assert not answer.model.ready
     assert not [pid for pid in engine if command_of(pid)]
+    with pytest.raises(FailedPrecondition) as refusal:
+        await client.generate(lease, [item("x")])
+    assert refusal.value.reason == "LEASE_NOT_HELD"
 
 
 async def test_sigterm_ends_every_process_and_exits_cleanly(gateway, client, variants):
@@ -94,31 +100,3 @@ async def first_error(gateway, lease) -> AssayError | None:
         except grpc.aio.AioRpcError as error:
             return from_rpc_error(error)
     return None
-
-
-def descendants(root: int) -> dict[int, str]:
-    """Every process below `root`, with its command line."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            except (OSError, IndexError):
-                continue
-            children.setdefault(parent, []).append(int(entry.name))
-    found: dict[int, str] = {}
-    todo = [root]
-    while todo:
-        for child in children.get(todo.pop(), ()):
-            if command := command_of(child):
-                found[child] = command
-            todo.append(child)
-    return found
-
-
-def command_of(pid: int) -> str:
-    """Command line of a process; empty once it is gone or a zombie."""
-    try:
-        return (Path("/proc") / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-    except OSError:
-        return ""

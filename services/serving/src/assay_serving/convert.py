@@ -7,14 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from google.protobuf.duration_pb2 import Duration
 
-from assay_core.errors import (
-    AssayError,
-    FailedPrecondition,
-    InvalidArgument,
-    OutOfRange,
-    Unavailable,
-    to_proto,
-)
+from assay_core.errors import InvalidArgument, to_proto
 from assay_core.pb import serving_pb2 as pb
 from assay_serving.domain import (
     Answer,
@@ -34,6 +27,8 @@ from assay_serving.domain import (
     TokenLogprob,
     TokenPrompt,
 )
+from assay_serving.failures import item_error
+from assay_serving.profiling import Load, Profile
 
 RESPONSE_BYTES = 2 * 2**20
 """Largest answer we build; half of what a channel takes."""
@@ -123,31 +118,25 @@ def completions(answers: Iterable[Answer]) -> Iterator[list[pb.Completion]]:
         yield group
 
 
-def item_error(failure: Failure) -> AssayError:
-    """The error of one item, with its canonical code."""
-    if failure.kind is FailureKind.OVERLENGTH:
-        return OutOfRange.of(
-            failure.field or "prompt", _problem(failure), remedy=failure.remedy, reason="OVERLENGTH"
-        )
-    if failure.kind is FailureKind.INVALID_ITEM:
-        return InvalidArgument.of(
-            failure.field or "prompt",
-            _problem(failure),
-            remedy=failure.remedy,
-            reason="INVALID_ITEM",
-        )
-    if failure.kind is FailureKind.ENDPOINT_REFUSED:
-        return FailedPrecondition(failure.message, reason=failure.kind.value, remedy=failure.remedy)
-    return Unavailable(
-        failure.message,
-        reason=failure.kind.value,
-        remedy=failure.remedy or "send the item again",
-        retry_after=1.0,
+def profile_load(message: pb.ProfileModelRequest) -> Load:
+    """What to measure with, defaults filled in."""
+    given = {
+        "prompt_tokens": message.prompt_tokens,
+        "completion_tokens": message.completion_tokens,
+        "concurrency": message.concurrency,
+        "requests": message.requests,
+    }
+    return Load(**{name: value for name, value in given.items() if value})
+
+
+def profiled(measured: Profile) -> pb.ProfileModelResponse:
+    """What was measured as a message."""
+    return pb.ProfileModelResponse(
+        ttft_p50=duration(measured.ttft_p50),
+        ttft_p95=duration(measured.ttft_p95),
+        tokens_per_second=measured.tokens_per_second,
+        memory_bytes=measured.memory_bytes,
     )
-
-
-def _problem(failure: Failure) -> str:
-    return failure.message.removeprefix(f"{failure.field} ")
 
 
 def _item(message: pb.GenerateItem, where: str) -> Item:

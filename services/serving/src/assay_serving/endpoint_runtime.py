@@ -93,6 +93,10 @@ class EndpointRuntime:
             remedy="count them with an artifact of the same model",
         )
 
+    async def memory(self, handle: Any) -> int:
+        """See `Runtime`: nothing of ours."""
+        return 0
+
     def delete(self, engine_id: str) -> None:
         """See `Runtime`: nothing of ours runs there."""
 

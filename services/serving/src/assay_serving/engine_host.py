@@ -167,6 +167,17 @@ class Engine:
             except EngineUnreachableError:
                 raise await self.died() from None
 
+    async def memory(self) -> int:
+        """Memory of the engine's processes in bytes.
+
+        Raises:
+            Unavailable: The engine died.
+        """
+        try:
+            return await self._runtime.memory(self._state.handle)
+        except EngineUnreachableError:
+            raise await self.died() from None
+
     async def died(self) -> Unavailable:
         """Note that the engine is dead and end what is left of it; returns the error to raise."""
         error = engine_dead(self.id)

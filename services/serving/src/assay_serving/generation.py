@@ -14,6 +14,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
+from prometheus_client import Histogram
+
 from assay_core.errors import FailedPrecondition, InvalidArgument
 from assay_serving import metrics
 from assay_serving.domain import Answer, Completion, Delta, FailureKind, Item
@@ -86,11 +88,13 @@ class GenerateStream:
 
     async def _answer(self, batch: Batch, permit: Permit, arrived: float) -> None:
         left = batch.completions
+        begun = False
         answers = self._engine.generate(batch.items, batch.lease_id, batch.digest)
         async with aclosing(answers):
             async for results in answers:
-                if left == batch.completions:
-                    metrics.FIRST_RESULT_SECONDS.observe(time.monotonic() - arrived)
+                if not begun:
+                    begun = True
+                    _first_of(results).observe(time.monotonic() - arrived)
                 await self._check(results, batch.digest)
                 # Room is given back as completions finish, so that the next message enters while
                 # the last ones of this message are still being generated.
@@ -126,6 +130,12 @@ class GenerateStream:
                 raise _wrong_weights(result.message, result.remedy)
             else:
                 metrics.COMPLETIONS.labels(result.kind.value.lower()).inc()
+
+
+def _first_of(results: Sequence[Answer]) -> Histogram:
+    """What the time to these first results is: of a token where tokens are streamed."""
+    streamed = isinstance(results[0], Delta)
+    return metrics.FIRST_TOKEN_SECONDS if streamed else metrics.FIRST_RESULT_SECONDS
 
 
 def _wrong_weights(message: str, remedy: str | None) -> FailedPrecondition:

@@ -64,6 +64,11 @@ class LateRuntime:
         counts: list[int | Failure] = await self._ray.count_tokens(handle, items)
         return counts
 
+    async def memory(self, handle: Any) -> int:
+        """See `Runtime`."""
+        found: int = await self._ray.memory(handle)
+        return found
+
     def delete(self, engine_id: str) -> None:
         """See `Runtime`."""
         self._ray.delete(engine_id)

@@ -91,6 +91,7 @@ def ray_settings(settings: ServingSettings) -> RaySettings:
         object_store_bytes=settings.object_store_mib * 2**20,
         threads=settings.threads,
         kv_cache_gib=settings.kv_cache_gib,
+        metrics_port=settings.engine_metrics_port,
     )
 
 

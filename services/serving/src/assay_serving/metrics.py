@@ -38,6 +38,11 @@ CACHED_PROMPT_TOKENS = Counter(
     "Prompt tokens that the prefix cache had; divided by all prompt tokens: its hit ratio.",
 )
 COMPLETION_TOKENS = Counter("assay_serving_completion_tokens_total", "Tokens generated.")
+FIRST_TOKEN_SECONDS = Histogram(
+    "assay_serving_first_token_seconds",
+    "From a batch's arrival to its first token, of batches that are streamed token by token.",
+    buckets=_LATENCY_BUCKETS,
+)
 FIRST_RESULT_SECONDS = Histogram(
     "assay_serving_first_result_seconds",
     "From a batch's arrival to its first finished completion.",

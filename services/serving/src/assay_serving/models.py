@@ -207,6 +207,14 @@ class ModelManager:
         """
         return self._lease(lease_id)[1]
 
+    def lease_digest(self, lease_id: str) -> str:
+        """The artifact that a lease is for.
+
+        Raises:
+            FailedPrecondition: The lease is not known here.
+        """
+        return self._lease(lease_id)[0].digest
+
     async def lease_project(self, lease_id: str) -> str:
         """The project of the model that a lease is on."""
         return (await self._registry.get(self._lease(lease_id)[0].model_id)).model.project

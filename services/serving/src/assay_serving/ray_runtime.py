@@ -7,10 +7,11 @@ becomes `EngineUnreachableError` here, because its own exceptions carry tracebac
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from typing import Any
 
 import ray
@@ -32,6 +33,7 @@ _LOG = get_logger("assay.serving.ray")
 CODE_VERSION = "1"
 
 STATUS_TIMEOUT_SECONDS = 30.0
+WATCH_SECONDS = 1.0
 START_ATTEMPTS = 3
 
 # Handles raise RuntimeError and TimeoutError for replicas that are gone or do not answer.
@@ -47,6 +49,10 @@ class RayRuntime:
         self._settings = settings
         self._lock = threading.Lock()
         self._started = False
+        self._ended = threading.Event()
+        # Calls under way, so that they fail at once when Ray is lost instead of waiting for it.
+        self._calls: dict[asyncio.Task[Any], asyncio.AbstractEventLoop] = {}
+        self._lost = False
 
     def ensure_started(self) -> bool:
         """Start Ray and Serve, or join the configured cluster. About 10 s the first time.
@@ -74,6 +80,9 @@ class RayRuntime:
                     if attempt == START_ATTEMPTS:
                         raise EngineUnreachableError(f"Ray: {type(error).__name__}") from None
             self._started = True
+            self._lost = False
+            if not self._settings.address:
+                threading.Thread(target=self._watch, name="assay-ray-watch", daemon=True).start()
             return True
 
     def _start(self) -> None:
@@ -96,9 +105,45 @@ class RayRuntime:
             include_dashboard=False,
             object_store_memory=self._settings.object_store_bytes,
             _node_ip_address="127.0.0.1",
+            _metrics_export_port=self._settings.metrics_port or None,
             _temp_dir=str(ray_directory(self._settings.home)),
             **_QUIET,
         )
+
+    def _watch(self) -> None:
+        """Notice that our Ray has died. It would itself wait a minute, and end this process."""
+        node = ray._private.worker._global_node
+        while not self._ended.wait(WATCH_SECONDS):
+            dead = {kind for kind, _ in node.dead_processes()} & {"raylet", "gcs_server"}
+            if not dead:
+                continue
+            _LOG.error("ray_lost", processes=sorted(dead))
+            self._lost = True
+            for task, loop in list(self._calls.items()):
+                loop.call_soon_threadsafe(task.cancel)
+            with self._lock:
+                ray.shutdown()
+                self._started = False
+            return
+
+    @contextlib.contextmanager
+    def _call(self) -> Iterator[None]:
+        """A call that fails with `EngineUnreachableError` when a replica or Ray is lost."""
+        task = asyncio.current_task()
+        if task is None or self._lost:
+            raise EngineUnreachableError("Ray is gone")
+        self._calls[task] = asyncio.get_running_loop()
+        try:
+            yield
+        except asyncio.CancelledError:
+            if not self._lost:
+                raise
+            task.uncancel()
+            raise EngineUnreachableError("Ray is gone") from None
+        except _UNREACHABLE as error:
+            raise EngineUnreachableError(type(error).__name__) from None
+        finally:
+            del self._calls[task]
 
     def deploy(self, engine_id: str, spec: EngineSpec, path: str, digest: str) -> Any:
         """Make every replica of an engine hold an artifact; start the engine if there is none.
@@ -127,7 +172,7 @@ class RayRuntime:
                 # Set before anything is imported: vLLM and torch read them then.
                 "runtime_env": {"env_vars": engine_environment(self._settings)},
             },
-        ).bind(engine_id, spec)
+        ).bind(engine_id, spec, with_metrics=bool(self._settings.metrics_port))
         try:
             handle = serve.run(application, name=engine_id, route_prefix=None)
             self._check(engine_id, handle, digest)
@@ -160,14 +205,13 @@ class RayRuntime:
         Raises:
             EngineUnreachableError: The replica went away.
         """
-        answers = handle.options(stream=True).generate.remote(items, digest)
-        try:
-            async for results in answers:
-                yield results
-        except _UNREACHABLE as error:
-            raise EngineUnreachableError(type(error).__name__) from None
-        finally:
-            answers.cancel()
+        with self._call():
+            answers = handle.options(stream=True).generate.remote(items, digest)
+            try:
+                async for results in answers:
+                    yield results
+            finally:
+                answers.cancel()
 
     async def count_tokens(self, handle: Any, items: Sequence[Item]) -> list[int | Failure]:
         """Tokens of each prompt.
@@ -175,11 +219,18 @@ class RayRuntime:
         Raises:
             EngineUnreachableError: The replica went away.
         """
-        try:
+        with self._call():
             counts: list[int | Failure] = await handle.count_tokens.remote(items)
-        except _UNREACHABLE as error:
-            raise EngineUnreachableError(type(error).__name__) from None
         return counts
+
+    async def memory(self, handle: Any) -> int:
+        """Memory of all replicas with their processes, in bytes.
+
+        Raises:
+            EngineUnreachableError: A replica went away.
+        """
+        with self._call():
+            return sum(await handle.broadcast("memory").results_async())
 
     def _check(self, engine_id: str, handle: Any, digest: str) -> None:
         statuses = self.statuses(handle)
@@ -204,6 +255,7 @@ class RayRuntime:
 
     def stop(self) -> None:
         """End Serve and, where it is ours, Ray with all its processes."""
+        self._ended.set()
         with self._lock:
             if not self._started:
                 return

@@ -35,6 +35,9 @@ class Runtime(Protocol):
     async def count_tokens(self, handle: Any, items: Sequence[Item]) -> list[int | Failure]:
         """Tokens of each prompt."""
 
+    async def memory(self, handle: Any) -> int:
+        """Memory of all replicas with their processes, in bytes."""
+
     def delete(self, engine_id: str) -> None:
         """End the engine; does nothing if there is none."""
 
@@ -51,6 +54,7 @@ class RaySettings:
     object_store_bytes: int = 100 * 2**20
     threads: int = 2
     kv_cache_gib: int = 1
+    metrics_port: int = 0
 
 
 def engine_environment(settings: RaySettings) -> dict[str, str]:

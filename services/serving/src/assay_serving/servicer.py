@@ -7,7 +7,7 @@ from contextlib import aclosing
 from typing import Any
 
 from assay_core.auth import DEFAULT_PROJECT, current_principal
-from assay_core.errors import InvalidArgument, Unimplemented
+from assay_core.errors import InvalidArgument
 from assay_core.pb import common_pb2, serving_pb2_grpc
 from assay_core.pb import serving_pb2 as pb
 from assay_core.resources import meta_of
@@ -18,6 +18,7 @@ from assay_serving.engine_ports import not_resident
 from assay_serving.generation import Batch, GenerateStream
 from assay_serving.leases import Lease
 from assay_serving.models import LoadRequest, ModelManager
+from assay_serving.profiling import profile
 from assay_serving.registry import ModelRecord, ModelRegistry
 
 CAPABILITIES = (
@@ -26,11 +27,8 @@ CAPABILITIES = (
     "generate.logprobs",
     "generate.prompt_logprobs",
     "models.in_place_swap",
+    "models.profile",
 )
-UNAVAILABLE = {
-    "ProfileModel": "measuring a resident model is not part of this build yet",
-}
-
 Context = Any  # grpc.aio.ServicerContext; the shell raises our errors through it
 
 
@@ -176,7 +174,11 @@ class ServingServicer(serving_pb2_grpc.ServingServiceServicer):
         self, request: pb.ProfileModelRequest, context: Context
     ) -> pb.ProfileModelResponse:
         """See serving.proto."""
-        raise Unimplemented(UNAVAILABLE["ProfileModel"], reason="NOT_IN_THIS_BUILD")
+        await self._own_lease(request.lease_id)
+        engine = self._models.lease_engine(request.lease_id)
+        digest = self._models.lease_digest(request.lease_id)
+        measured = await profile(engine, request.lease_id, digest, convert.profile_load(request))
+        return convert.profiled(measured)
 
     async def GetServerInfo(
         self, request: pb.GetServerInfoRequest, context: Context
@@ -188,7 +190,6 @@ class ServingServicer(serving_pb2_grpc.ServingServiceServicer):
                 version=package_version(),
                 apis=["assay.serving.v1"],
                 capabilities=CAPABILITIES,
-                unavailable=UNAVAILABLE,
             )
         )
 

@@ -29,6 +29,13 @@ class ServingSettings(ServiceSettings):
         "start a small local one.",
     )
     object_store_mib: int = Field(default=100, ge=80, description="Shared memory of local Ray.")
+    engine_metrics_port: int = Field(
+        default=0,
+        ge=0,
+        le=65535,
+        description="Port on which local Ray serves its own and vLLM's metrics; 0: none are kept. "
+        "In a Ray cluster any other number turns vLLM's on; the cluster has its own port.",
+    )
     max_engines: int = Field(
         default=1, ge=1, description="Engines at once; the least recently used idle one makes room."
     )

@@ -39,5 +39,4 @@ def engine_keywords(path: str, spec: EngineSpec) -> dict[str, Any]:
         "trust_remote_code": False,
         "load_format": "safetensors",
         "generation_config": "vllm",
-        "disable_log_stats": True,
     }

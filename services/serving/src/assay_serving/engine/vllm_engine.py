@@ -16,6 +16,7 @@ from vllm.inputs.engine import tokens_input
 from vllm.sampling_params import RequestOutputKind
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError as VllmEngineDeadError
+from vllm.v1.metrics.ray_wrappers import RayPrometheusStatLogger
 
 from assay_serving.domain import (
     Completion,
@@ -45,10 +46,18 @@ class VllmEngine:
         self.encoder = encoder
 
     @classmethod
-    def start(cls, path: str, spec: EngineSpec) -> VllmEngine:
-        """Start an engine on the checkpoint at `path`. Blocks for 30 to 70 s on two cores."""
+    def start(cls, path: str, spec: EngineSpec, *, with_metrics: bool) -> VllmEngine:
+        """Start an engine on the checkpoint at `path`. Blocks for 30 to 70 s on two cores.
+
+        With metrics, vLLM's own go to Ray, which serves them beside its own.
+        """
         llm = AsyncLLM.from_engine_args(
-            AsyncEngineArgs(**engine_keywords(path, spec), enable_log_requests=False)
+            AsyncEngineArgs(
+                **engine_keywords(path, spec),
+                enable_log_requests=False,
+                disable_log_stats=not with_metrics,
+            ),
+            stat_loggers=[RayPrometheusStatLogger] if with_metrics else None,
         )
         encoder = PromptEncoder(
             llm.get_tokenizer(),

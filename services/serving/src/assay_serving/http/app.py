@@ -29,8 +29,9 @@ from assay_core.errors import AssayError, Cancelled, Internal, InvalidArgument, 
 from assay_core.field_errors import invalid_argument
 from assay_core.limits import MAX_MESSAGE_BYTES
 from assay_core.logs import exception_facts, get_logger
-from assay_serving import convert, metrics
+from assay_serving import metrics
 from assay_serving.domain import Completion, Delta, Failure, Item
+from assay_serving.failures import item_error
 from assay_serving.generation import Batch, GenerateStream
 from assay_serving.http.answers import ChatWriter, CompletionWriter, Writer
 from assay_serving.http.convert import chat_items, completion_items
@@ -183,7 +184,7 @@ class OpenAIDoor:
                 async for answers in stream:
                     for answer in answers:
                         if isinstance(answer, Failure):
-                            raise convert.item_error(answer)
+                            raise item_error(answer)
                         yield answer
 
     def _guarded(self, endpoint: Endpoint, scope: Scope) -> Callable[..., Awaitable[Response]]:

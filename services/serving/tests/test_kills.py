@@ -1,0 +1,164 @@
+"""Every kind of process is killed while callers are at work (`make faults-serving`).
+
+Callers do what the README tells them to: after UNAVAILABLE they wait as long as they were told,
+load again and go on. Whatever they get must be what the weights say, before and after.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import grpc
+import pytest
+from services.serving.tests.conftest import (
+    Client,
+    Gateway,
+    command_of,
+    descendants,
+    make_model,
+    start_gateway,
+    until,
+)
+
+from assay_core.errors import AssayError, FailedPrecondition, Unavailable, from_rpc_error
+from assay_core.pb import serving_pb2 as pb
+from assay_core.pb import serving_pb2_grpc
+
+pytestmark = [pytest.mark.engine, pytest.mark.slow]
+
+RECOVERY_SECONDS = 400.0
+
+
+def items() -> list[pb.GenerateItem]:
+    sampling = pb.SamplingParameters(temperature=1.0, max_tokens=64)
+    return [
+        pb.GenerateItem(id=f"i{i}", text="the quick", sampling=sampling, seed=i, n=4)
+        for i in range(32)
+    ]
+
+
+class Caller:
+    """Generates again and again, through every failure; keeps what it saw."""
+
+    def __init__(self, port: int, path: Path) -> None:
+        self._port = port
+        self._path = path
+        self.expected: dict[tuple[str, int], str] = {}
+        self.rounds = 0
+        self.wrong = 0
+        self.failures: list[AssayError] = []
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        # A channel that retries UNAVAILABLE by itself would hide it.
+        options = [("grpc.enable_retries", 0), ("grpc.max_reconnect_backoff_ms", 1000)]
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{self._port}", options) as connection:
+            stub = serving_pb2_grpc.ServingServiceStub(connection)
+            client = Client(stub, self._port + 100)
+            while True:
+                try:
+                    await self._once(client)
+                except grpc.aio.AioRpcError as error:
+                    await self._failed(from_rpc_error(error))
+                except AssayError as error:
+                    await self._failed(error)
+
+    async def _once(self, client: Client) -> None:
+        lease = await client.load(self._path, ttl=30)
+        try:
+            found = await client.generate(lease, items(), per_message=8)
+        finally:
+            with_release = asyncio.create_task(client.release(lease))
+            await asyncio.gather(with_release, return_exceptions=True)
+        texts = {key: completion.text for key, completion in found.items()}
+        self.expected = self.expected or texts
+        self.wrong += texts != self.expected
+        self.rounds += 1
+
+    async def _failed(self, error: AssayError) -> None:
+        self.failures.append(error)
+        await asyncio.sleep(min(error.retry_after or 1.0, 2.0))
+
+
+@asynccontextmanager
+async def at_work(gateway: Gateway, path: Path) -> AsyncIterator[Caller]:
+    """A caller that has finished a round and goes on until the context ends."""
+    caller = Caller(gateway.port, path)
+    task = asyncio.create_task(caller.run())
+    try:
+        await until(lambda: caller.rounds >= 2, RECOVERY_SECONDS)
+        yield caller
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_model(tmp_path_factory.mktemp("model") / "a", seed=1)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    started = start_gateway(tmp_path_factory.mktemp("home"))
+    yield started
+    if started.process.poll() is None:
+        started.process.terminate()
+        started.process.wait(timeout=60)
+
+
+def refused_with_a_way_on(error: AssayError) -> bool:
+    """UNAVAILABLE that says when to ask again, or the refusal of a lease that ended with it."""
+    if isinstance(error, FailedPrecondition):
+        return error.reason == "LEASE_NOT_HELD"
+    return isinstance(error, Unavailable) and error.retry_after is not None
+
+
+async def recovered(caller: Caller, *, through_gateway: bool = True) -> None:
+    before = caller.rounds
+    await until(lambda: caller.rounds >= before + 2, RECOVERY_SECONDS)
+    assert caller.wrong == 0
+    assert caller.failures, "the kill was noticed"
+    if through_gateway:
+        assert all(refused_with_a_way_on(error) for error in caller.failures), [
+            repr(error) for error in caller.failures
+        ]
+
+
+@pytest.mark.parametrize(
+    "name", ["VLLM::Worker", "VLLM::EngineCore", "ray::ServeReplica", "gcs_server", "raylet/raylet"]
+)
+async def test_callers_go_on_after_a_kill_of(served, checkpoint, name):
+    async with at_work(served, checkpoint) as caller:
+        victims = victims_of(served, name)
+        assert len(victims) == 1, victims
+        os.kill(victims[0], signal.SIGKILL)
+        await recovered(caller)
+
+
+async def test_callers_go_on_after_a_kill_of_the_gateway(served, checkpoint):
+    below = descendants(served.process.pid)
+    async with at_work(served, checkpoint) as caller:
+        served.process.kill()
+        served.process.wait()
+        await until(lambda: not any(command_of(pid) == name for pid, name in below.items()), 60)
+        again = start_gateway(served.home, port=served.port)
+        try:
+            await recovered(caller, through_gateway=False)
+            async with again.client() as client:
+                listed = await client.stub.ListModels(pb.ListModelsRequest())
+                assert [model.ready for model in listed.models] == [True]
+        finally:
+            again.process.terminate()
+            again.process.wait(timeout=60)
+    codes = {type(error) for error in caller.failures}
+    assert codes <= {Unavailable, FailedPrecondition}
+
+
+def victims_of(gateway: Gateway, name: str) -> list[int]:
+    return [pid for pid, command in descendants(gateway.process.pid).items() if name in command]
