@@ -86,6 +86,10 @@ test-serving: .venvs/serving/.ready ## Tests of the serving service, with a real
 test-families: .venvs/serving/.ready ## Serve a tiny checkpoint of every family and packing, one engine start each
 	@.venvs/serving/bin/python -m pytest services/serving/tests/test_families.py
 
+.PHONY: test-external
+test-external: .venvs/serving/.ready ## Generate through an endpoint that is not ours: a `vllm serve` process
+	@.venvs/serving/bin/python -m pytest services/serving/tests/test_vllm_serve.py
+
 .PHONY: faults-serving
 faults-serving: .venvs/serving/.ready ## Kill engine, replica, Ray and gateway under load
 	@.venvs/serving/bin/python -m pytest services/serving/tests/test_kills.py

@@ -264,15 +264,19 @@ async def test_the_pace_spaces_turns_evenly(monkeypatch):
     assert slept == [0.5, 1.0]
 
 
-@pytest.mark.parametrize(
-    ("answer", "reason"), [(refused(401), "ENDPOINT_REFUSED"), (refused(404), "ENDPOINT_REFUSED")]
-)
-async def test_a_wrong_key_or_model_fails_the_load_and_shows_no_key(world, script, answer, reason):
-    script[0].answers.append(answer)
+@pytest.mark.parametrize("status", [401, 404])
+async def test_a_wrong_key_or_model_fails_the_load_and_shows_no_key(world, script, status):
+    script[0].answers += [refused(status), refused(status)]
     known, _ = await loaded(world)
     assert known.record.state is State.FAILED
-    assert known.record.error.reason == reason
+    assert known.record.error.reason == "ENDPOINT_REFUSED"
     assert KEY not in str(known.record.error)
+
+
+async def test_an_endpoint_without_chat_is_loaded_by_text(world, script):
+    script[0].answers.append(refused(400))
+    known, _ = await loaded(world)
+    assert known.ready
 
 
 async def test_an_endpoint_that_is_down_fails_the_load_with_a_time_to_retry(tmp_path, monkeypatch):

@@ -36,7 +36,7 @@ from assay_serving.endpoints import Endpoint, EndpointSettings
 from assay_serving.engine.sampling import completion_seed
 from assay_serving.gates import Pace
 
-PROBE = [{"role": "user", "content": "Hello"}]
+PROBE = "Hello"
 
 _TOO_LONG = "context_length_exceeded"
 
@@ -58,14 +58,9 @@ class EndpointRuntime:
             Unavailable: It does not answer.
         """
         endpoint = Endpoint(path, self._endpoints[path])
-        settings = endpoint.settings
         try:
-            with openai.OpenAI(**_client_arguments(settings)) as client:
-                client.chat.completions.create(
-                    model=settings.model,
-                    messages=PROBE,
-                    **{settings.limit_field: 1},
-                )
+            with openai.OpenAI(**_client_arguments(endpoint.settings)) as client:
+                _draw_one_token(client, endpoint.settings)
         except openai.APIError as error:
             raise _load_error(endpoint, error) from None
         return _Connection(endpoint)
@@ -227,6 +222,18 @@ def _client_arguments(settings: EndpointSettings) -> dict[str, Any]:
         "max_retries": settings.max_retries,
         "timeout": settings.timeout_seconds,
     }
+
+
+def _draw_one_token(client: openai.OpenAI, settings: EndpointSettings) -> None:
+    """By chat, or by text where the endpoint has no chat: a base model without a template."""
+    try:
+        client.chat.completions.create(
+            model=settings.model,
+            messages=[{"role": "user", "content": PROBE}],
+            **{settings.limit_field: 1},
+        )
+    except (openai.BadRequestError, openai.NotFoundError):
+        client.completions.create(model=settings.model, prompt=PROBE, max_tokens=1)
 
 
 def _load_error(endpoint: Endpoint, error: openai.APIError) -> AssayError:
