@@ -113,52 +113,61 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
 
 
 def refused_with_a_way_on(error: AssayError) -> bool:
-    """UNAVAILABLE that says when to ask again, or the refusal of a lease that ended with it."""
+    """UNAVAILABLE, or the refusal of a lease that ended with the engine.
+
+    The gateway says when to ask again; a channel that has lost the gateway cannot.
+    """
     if isinstance(error, FailedPrecondition):
         return error.reason == "LEASE_NOT_HELD"
-    return isinstance(error, Unavailable) and error.retry_after is not None
+    return isinstance(error, Unavailable) and (
+        error.retry_after is not None or error.reason == "UNAVAILABLE"
+    )
 
 
-async def recovered(caller: Caller, *, through_gateway: bool = True) -> None:
+async def recovered(caller: Caller) -> None:
+    """Two more rounds; every text as before, every failure one that says how to go on."""
     before = caller.rounds
     await until(lambda: caller.rounds >= before + 2, RECOVERY_SECONDS)
     assert caller.wrong == 0
-    assert caller.failures, "the kill was noticed"
-    if through_gateway:
-        assert all(refused_with_a_way_on(error) for error in caller.failures), [
-            repr(error) for error in caller.failures
-        ]
+    assert not [repr(error) for error in caller.failures if not refused_with_a_way_on(error)]
 
 
 @pytest.mark.parametrize(
-    "name", ["VLLM::Worker", "VLLM::EngineCore", "ray::ServeReplica", "gcs_server", "raylet/raylet"]
+    "name", ["VLLM::Worker", "VLLM::EngineCore", "ray::ServeReplica", "gcs_server", "raylet"]
 )
 async def test_callers_go_on_after_a_kill_of(served, checkpoint, name):
     async with at_work(served, checkpoint) as caller:
-        victims = victims_of(served, name)
-        assert len(victims) == 1, victims
-        os.kill(victims[0], signal.SIGKILL)
+        (victim,) = pids_of(served, name)
+        os.kill(victim, signal.SIGKILL)
+        # Serve may hold a call back until it has another replica: not every kill is seen as one.
+        await until(lambda: set(pids_of(served, name)) - {victim}, RECOVERY_SECONDS)
         await recovered(caller)
 
 
 async def test_callers_go_on_after_a_kill_of_the_gateway(served, checkpoint):
-    below = descendants(served.process.pid)
     async with at_work(served, checkpoint) as caller:
+        below = descendants(served.process.pid)
         served.process.kill()
         served.process.wait()
-        await until(lambda: not any(command_of(pid) == name for pid, name in below.items()), 60)
+        await until(lambda: not left_of(below), 60)
         again = start_gateway(served.home, port=served.port)
         try:
-            await recovered(caller, through_gateway=False)
+            await until(lambda: caller.failures, 60)
+            await recovered(caller)
             async with again.client() as client:
                 listed = await client.stub.ListModels(pb.ListModelsRequest())
                 assert [model.ready for model in listed.models] == [True]
         finally:
             again.process.terminate()
             again.process.wait(timeout=60)
-    codes = {type(error) for error in caller.failures}
-    assert codes <= {Unavailable, FailedPrecondition}
 
 
-def victims_of(gateway: Gateway, name: str) -> list[int]:
-    return [pid for pid, command in descendants(gateway.process.pid).items() if name in command]
+def pids_of(gateway: Gateway, name: str) -> list[int]:
+    """Processes below the gateway by the name of their program."""
+    found = descendants(gateway.process.pid).items()
+    return [pid for pid, command in found if command.split()[0].rpartition("/")[2].startswith(name)]
+
+
+def left_of(below: dict[int, str]) -> dict[int, str]:
+    """Those of some processes that still run."""
+    return {pid: name for pid, name in below.items() if command_of(pid) == name}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -49,6 +50,15 @@ async def test_variants_of_one_architecture_share_an_engine_by_swaps(world):
     left = await world.registry.get(first.model.id)
     assert (left.record.state, left.record.progress.phase) == (State.CANCELLED, "swapped out")
     assert [what for _, what in world.runtime.history] == ["start", "swap"]
+
+
+async def test_the_same_content_in_another_place_is_the_same_model(world, tmp_path):
+    first, _ = await world.leased("a")
+    shutil.copytree(world.uri["a"], tmp_path / "copy")
+    world.uri["copy"] = str(tmp_path / "copy")
+    second, _ = await world.leased("copy")
+    assert second.model == first.model
+    assert [what for _, what in world.runtime.history] == ["start"]
 
 
 async def test_a_lease_behind_another_artifact_generates_when_its_turn_comes(world):

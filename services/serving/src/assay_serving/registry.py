@@ -107,14 +107,18 @@ class ModelRegistry:
         await self._store.close()
 
     async def put(self, model: Model, request_id: str) -> None:
-        """Record that a model was asked for, unless it is known."""
+        """Record that a model was asked for, unless it is known.
+
+        One content is one model wherever it lies; the record keeps the place it was first in.
+        """
         spec = asdict(model)
+        identity = {key: value for key, value in spec.items() if key != "artifact_uri"}
         await self._store.create(
             Draft(
                 id=model.id,
                 project=model.project,
                 request_id="",
-                fingerprint=digest_of(spec),
+                fingerprint=digest_of(identity),
                 spec=spec,
                 status={"request_id": request_id},
             )
