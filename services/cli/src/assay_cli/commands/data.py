@@ -32,10 +32,25 @@ def import_pack(
     session: Session,
     checkout: Annotated[Path, typer.Argument(help="A DecodingTrust checkout of yours.")],
     out: Annotated[Path, typer.Option("--out", help="Directory of the pack; must not exist.")],
+    also: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--also",
+            help="A further checkout whose texts are read too: the other DecodingTrust repository"
+            " (phrase lists differ by version) or comp-trust (MMLU texts). Repeatable.",
+        ),
+    ] = None,
 ) -> None:
-    """Turn a DecodingTrust checkout into a data pack."""
+    """Turn a DecodingTrust checkout into a data pack.
+
+    Prompts and phrase lists are read from its program files, which are never executed, or from a
+    prompts.json beside data/.
+    """
     session.output.note(f"importing {checkout}")
-    _show_import(session, _packs().import_decodingtrust(checkout.expanduser(), out.expanduser()))
+    report = _packs().import_decodingtrust(
+        checkout.expanduser(), out.expanduser(), also=[path.expanduser() for path in also or ()]
+    )
+    _show_import(session, report)
 
 
 @command(app, "import-mmlu")
@@ -165,6 +180,9 @@ def _show_import(session: Session, report: Any) -> None:
                 each.missing or "",
             )
         output.show(table)
+        if report.unverified:
+            names = ", ".join(report.unverified)
+            output.line(f"texts that are not those of the published commits: {names}")
         if not report.is_whole:
             output.line("scores over scenarios that are missing or cut are marked incomplete")
         output.line(f"{report.pack_digest}")
@@ -175,6 +193,7 @@ def _show_import(session: Session, report: Any) -> None:
             "pack": report.out,
             "digest": report.pack_digest,
             "complete": report.is_whole,
+            "unverified_texts": list(report.unverified),
             "scenarios": [
                 {
                     "dimension": each.dimension,

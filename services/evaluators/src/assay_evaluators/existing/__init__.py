@@ -89,7 +89,7 @@ def score_existing(
                 reader, loaded, version, source.prompts, reads, allow_incomplete=allow_incomplete
             )
         except InvalidArgument as error:
-            if source.pack is None and error.reason == "PACK_PROMPTS_INVALID":
+            if not source.origin and error.reason == "PACK_PROMPTS_INVALID":
                 raise without_prompts(error) from None
             raise
         origin, notes = source.origin, list(source.notes)

@@ -11,7 +11,8 @@ from typing import Any
 
 from assay_core.errors import AssayError, NotFound
 from assay_evaluators.packs.decodingtrust import import_decodingtrust
-from assay_evaluators.packs.decodingtrust.source import PROGRAM_FOLDER, PROMPTS_FILE
+from assay_evaluators.packs.decodingtrust.extract import has_program
+from assay_evaluators.packs.decodingtrust.source import PROMPTS_FILE, Checkout
 from assay_evaluators.packs.loading import Pack
 from assay_evaluators.packs.prompts import Prompts
 from assay_evaluators.sdk.dimension import Dimension, RowContext
@@ -105,16 +106,20 @@ def open_source(
     if root is None:
         yield Source(dimension, version, Prompts({}), None, "")
         return
-    with tempfile.TemporaryDirectory(prefix="assay-score-") as temporary:
-        out = Path(temporary) / "pack"
-        try:
-            import_decodingtrust(root, out, (dimension.name,) if needs_rows else ())
-        except NotFound as error:
-            if pack_uri or error.reason != "PROMPTS_NOT_FOUND":
-                raise
-            raise without_prompts(error) from None
-        pack = Pack.open(str(out))
-        yield Source(dimension, version, pack.prompts(), pack, str(root))
+    try:
+        if not needs_rows:
+            document, _ = Checkout(root).prompts((dimension.name,))
+            yield Source(dimension, version, Prompts(document), None, str(root))
+            return
+        with tempfile.TemporaryDirectory(prefix="assay-score-") as temporary:
+            out = Path(temporary) / "pack"
+            import_decodingtrust(root, out, (dimension.name,))
+            pack = Pack.open(str(out))
+            yield Source(dimension, version, pack.prompts(), pack, str(root))
+    except NotFound as error:
+        if error.reason != "PROMPTS_NOT_FOUND":
+            raise
+        raise without_prompts(error) from None
 
 
 def _is_checkout(uri: str) -> bool:
@@ -128,8 +133,9 @@ def _is_checkout(uri: str) -> bool:
 def _checkout_around(folder: Path, folders: tuple[str, ...]) -> Path | None:
     for ancestor in (folder.resolve(), *folder.resolve().parents):
         marks = [ancestor / "data" / name for name in folders]
-        marks += [ancestor / PROMPTS_FILE, ancestor / PROGRAM_FOLDER]
-        if (ancestor / "data").is_dir() and any(mark.exists() for mark in marks):
+        marks.append(ancestor / PROMPTS_FILE)
+        known = any(mark.exists() for mark in marks) or has_program(ancestor)
+        if (ancestor / "data").is_dir() and known:
             return ancestor
     return None
 

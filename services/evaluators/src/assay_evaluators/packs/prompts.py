@@ -93,9 +93,9 @@ class Prompts:
         return digest_of({key: self._value(key, version) for key in sorted(keys)})
 
     def _value(self, key: str, version: str) -> Any:
-        # Ours takes the text of ct-2024-02 where only the originals have one: they differ there by
-        # a typing error in dt-2024-09 (the task line of OOD styles).
-        versions = (version, LEGACY_PARSERS[0]) if version == ASSAY_PARSER else (version,)
+        # Ours takes the text of ct-2024-02 where only the originals have one (they differ there by
+        # a typing error in dt-2024-09, the task line of OOD styles), else that of dt-2024-09.
+        versions = (version, *LEGACY_PARSERS) if version == ASSAY_PARSER else (version,)
         for each in versions:
             for document in (self._document, _own_lists()):
                 value = _find(document, key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from assay_evaluators.packs.decodingtrust.adv_demonstration import import_adv_demonstration
@@ -44,22 +44,28 @@ _FACTS = {
 
 
 def import_decodingtrust(
-    checkout: Path, out: Path, dimensions: Collection[str] = tuple(_IMPORTERS)
+    checkout: Path,
+    out: Path,
+    dimensions: Collection[str] = tuple(_IMPORTERS),
+    also: Sequence[Path] = (),
 ) -> ImportReport:
     """Imports what a checkout has.
 
     Args:
-        checkout: Root of a DecodingTrust checkout, or a folder with its `data/` and `prompts.json`.
+        checkout: Root of a DecodingTrust checkout (either repository), or a folder with its `data/`
+            and a `prompts.json`.
         out: Directory of the pack to write; must not exist or be empty.
         dimensions: Dimensions to import; those without an importer are left out.
+        also: Further checkouts whose texts are read: the other repository, for values that differ
+            by version, and comp-trust, for MMLU's.
 
     Raises:
-        NotFound: If `checkout` is none, or has no prompts.
+        NotFound: If `checkout` is none, or a text is not in its file (names file and symbol).
         AlreadyExists: If `out` has content.
         DataLoss: Names file and line of a row that cannot be read. Nothing is written then.
     """
     source = Checkout(checkout)
-    document = source.prompts()
+    document, unverified = source.prompts(dimensions, also)
     prompts = Prompts(document)
     writer = PackWriter(out)
     try:
@@ -74,4 +80,6 @@ def import_decodingtrust(
     except BaseException:
         writer.discard()
         raise
-    return ImportReport(pack_digest=digest, out=str(out), scenarios=tuple(scenarios))
+    return ImportReport(
+        pack_digest=digest, out=str(out), scenarios=tuple(scenarios), unverified=unverified
+    )

@@ -51,11 +51,13 @@ class ImportReport:
         pack_digest: Digest of the written pack.
         out: Where it lies.
         scenarios: Scenario by scenario.
+        unverified: Keys of texts that are not those of a published commit.
     """
 
     pack_digest: str
     out: str
     scenarios: tuple[ScenarioReport, ...]
+    unverified: tuple[str, ...] = ()
 
     @property
     def is_whole(self) -> bool:

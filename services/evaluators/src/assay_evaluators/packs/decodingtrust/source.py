@@ -5,15 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from assay_core.errors import DataLoss, InvalidArgument, NotFound
+from assay_evaluators.packs.decodingtrust.extract import PROGRAM, extract_texts, has_program
 
 PROMPTS_FILE = "prompts.json"
-PROGRAM_FOLDER = "src/dt"
 MAX_FILE_BYTES = 512 * 1024 * 1024
 
 
@@ -38,29 +39,40 @@ class Checkout:
                 remedy="name the root of a DecodingTrust checkout",
             )
 
-    def prompts(self) -> dict[str, Any]:
-        """Prompts and phrase lists.
+    def prompts(
+        self, dimensions: Collection[str], also: Sequence[Path] = ()
+    ) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """Prompts and phrase lists: a `prompts.json`, else read from program files.
+
+        Args:
+            dimensions: Dimensions whose texts are wanted.
+            also: Further checkouts, for texts that differ by version or lie elsewhere.
+
+        Returns:
+            The document, and the keys of texts that are not those of a published commit.
 
         Raises:
-            NotFound: If the folder has no `prompts.json`.
-            DataLoss: If it is not a JSON object.
+            NotFound: If the folder has neither, or a text is not in its file.
+            DataLoss: If `prompts.json` is not a JSON object.
         """
         path = self.root / PROMPTS_FILE
         if not path.is_file():
-            # Reading them with `ast` from the checkout's own program files is not built yet.
-            raise NotFound(
-                f"the checkout has no {PROMPTS_FILE}",
-                field=PROMPTS_FILE,
-                reason="PROMPTS_NOT_FOUND",
-                remedy=f"put the extracted {PROMPTS_FILE} beside data/",
-            )
+            if not has_program(self.root):
+                raise NotFound(
+                    f"the checkout has neither {PROMPTS_FILE} nor {PROGRAM}/",
+                    field=PROMPTS_FILE,
+                    reason="PROMPTS_NOT_FOUND",
+                    remedy=f"name a whole checkout, or put a {PROMPTS_FILE} beside data/",
+                )
+            extracted = extract_texts([self.root, *also], dimensions)
+            return extracted.document, tuple(extracted.unverified)
         try:
             document = json.loads(path.read_bytes())
         except ValueError as error:
             raise _damaged(PROMPTS_FILE, getattr(error, "lineno", 1), "is not JSON") from None
         if not isinstance(document, dict):
             raise _damaged(PROMPTS_FILE, 1, "must be an object")
-        return document
+        return document, ()
 
     def has(self, path: str) -> bool:
         """Whether a file below `data/` exists with content that is not a Git LFS pointer."""
