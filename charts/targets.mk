@@ -34,8 +34,11 @@ chart-docs: .venv/.ready ## Make charts/assay/README.md and docs/operations/metr
 chart-test: .venv/.ready ## Lint, render and test the chart; needs helm, and promtool for the alerts
 	@.venv/bin/python -m pytest tests/chart
 
+# Needs nothing of a cluster but KUBECONFIG; the defaults above suit docker and kind.
 .PHONY: e2e
-e2e: images images-load ## Install on a real cluster and run the chart's test study (IMAGE_*, CLUSTER_EXEC)
-	@$(CLUSTER_EXEC) $(HELM) upgrade --install assay charts/assay --namespace assay --create-namespace --wait --timeout 15m \
-	  --values k8s/values/cpu-small.yaml --set image.registry=$(IMAGE_REGISTRY) --set-string image.tag=$(IMAGE_TAG)
-	@$(CLUSTER_EXEC) $(HELM) test assay --namespace assay --timeout 40m --logs
+e2e: .venv/.ready images images-load e2e-tests ## Install on a real cluster and live through a release's life (IMAGE_*, CLUSTER_EXEC)
+
+.PHONY: e2e-tests
+e2e-tests: .venv/.ready ## The same with images that are loaded already
+	@ASSAY_E2E_REGISTRY=$(IMAGE_REGISTRY) ASSAY_E2E_TAG=$(IMAGE_TAG) HELM=$(HELM) $(CLUSTER_EXEC) \
+	  .venv/bin/python -m pytest tests/cluster --exitfirst

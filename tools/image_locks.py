@@ -23,8 +23,12 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "locks" / "images"
 HEADER = "# Made by `make image-locks` (tools/image_locks.py) from {source}.\n"
 
-# Needed by SQLAlchemy for Postgres URLs, which only a cluster has.
-POSTGRES = "psycopg[binary]"
+# What only a cluster has: Postgres, by name from SQLAlchemy URLs, and a collector of traces.
+CLUSTER = (
+    "psycopg[binary]",
+    "opentelemetry-sdk",
+    "opentelemetry-exporter-otlp-proto-grpc",
+)
 
 
 @dataclass(frozen=True)
@@ -45,11 +49,11 @@ VENVS = {"base": ".venv", "serving": ".venvs/serving", "compression": ".venvs/co
 IMAGES: dict[str, Image] = {
     "build": Image("base", (), ("hatchling",)),
     "torch": Image("serving", (), ("torch",), shared_with=("compression",)),
-    "evaluators": Image("base", ("core", "evaluators"), (POSTGRES,)),
-    "coordinator": Image("base", ("core", "coordinator"), (POSTGRES,)),
+    "evaluators": Image("base", ("core", "evaluators"), CLUSTER),
+    "coordinator": Image("base", ("core", "coordinator"), CLUSTER),
     "cli": Image("base", ("core", "evaluators", "coordinator", "cli")),
-    "serving": Image("serving", ("core", "serving"), below=("torch",)),
-    "compression": Image("compression", ("core", "compression"), (POSTGRES,), below=("torch",)),
+    "serving": Image("serving", ("core", "serving"), CLUSTER, below=("torch",)),
+    "compression": Image("compression", ("core", "compression"), CLUSTER, below=("torch",)),
 }
 
 
@@ -99,8 +103,9 @@ def compile_image(name: str) -> str:
     entries = lock_entries(ROOT / source)
     base = lock_entries(ROOT / "locks" / "base.lock")
     names = closure([*direct(image.services), *image.extra], installed(VENVS[image.environment]))
-    if POSTGRES in image.extra and image.environment != "base":
-        drivers = closure([POSTGRES], installed(VENVS["base"]))
+    if image.extra and image.environment != "base":
+        # Those that this environment lacks come from the base environment.
+        drivers = closure(image.extra, installed(VENVS["base"]))
         entries |= {driver: base[driver] for driver in drivers if driver not in entries}
         names |= drivers
     for other in image.shared_with:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 
 CRDS = (
     "monitoring.coreos.com/v1/PodMonitor",
@@ -87,7 +88,40 @@ def test_embedded_ray_has_no_pods_of_its_own(render):
 def test_an_evaluator_can_be_switched_off_alone(render):
     found = render("evaluators.dimensions.fairness.enabled=false")
     assert "t-assay-evaluator-fairness" not in found.names("Deployment")
-    assert set(found.settings("coordinator")["evaluators"]) == {"ethics", "stereotype"}
+    all_of_them = render().settings("coordinator")["evaluators"].keys()
+    assert found.settings("coordinator")["evaluators"].keys() == all_of_them - {"fairness"}
+
+
+def test_the_http_door_has_a_port_only_where_it_is_open(render):
+    for sets, expected in (((), False), (("serving.http.enabled=true",), True)):
+        found = render(*sets)
+        assert ("http_listen" in found.settings("serving")) is expected
+        ports = found.one("Service", "t-assay-serving")["spec"]["ports"]
+        assert ("http" in {port["name"] for port in ports}) is expected
+        rules = found.one("NetworkPolicy", "t-assay-serving")["spec"]["ingress"]
+        open_ports = {port["port"] for rule in rules for port in rule["ports"]}
+        assert ("http" in open_ports) is expected
+
+
+def test_traces_leave_only_for_a_named_collector(render):
+    found = render()
+    assert "otlp_endpoint" not in found.settings("serving")
+    traced = render("tracing.otlpEndpoint=http://collector.o11y.svc:4317")
+    assert traced.settings("serving")["otlp_endpoint"] == "http://collector.o11y.svc:4317"
+    rules = traced.one("NetworkPolicy", "t-assay-serving")["spec"]["egress"]
+    assert {"ports": [{"port": 4317, "protocol": "TCP"}]} in rules
+    assert rules != found.one("NetworkPolicy", "t-assay-serving")["spec"]["egress"]
+
+
+def test_the_test_study_runs_what_the_demo_pack_has_and_is_deployed(render):
+    def dimensions(*sets):
+        study = render(*sets).one("ConfigMap", "t-assay-test-study")["data"]["study.yaml"]
+        return yaml.safe_load(study)["dimensions"]
+
+    assert dimensions() == ["ethics", "fairness", "stereotype"]
+    assert dimensions("evaluators.dimensions.ethics.enabled=false") == ["fairness", "stereotype"]
+    none = ("tests.dimensions={privacy}", "evaluators.dimensions.privacy.enabled=false")
+    assert "t-assay-test-study" not in render(*none).names("Pod")
 
 
 def test_an_existing_claim_is_used_and_none_is_made(render):

@@ -23,6 +23,10 @@ CHART = Path(__file__).parents[2] / "charts" / "assay"
         "database.type=mysql",
         "metrics.podMonitor=yes",
         "storage.type=s3",
+        "tls.mode=on",
+        "tls.clientCertificates=everybody",
+        "tls.certManager.duration=1y",
+        "tracing.otlpEndpoint=collector",
         "storage.pvc.size=10GiB",
         "log.level=verbose",
         "auth.userScope=root",
@@ -34,7 +38,11 @@ def test_a_typing_error_is_refused(refused, value):
     assert value.split(".")[0].split("=")[0] in refused(value)
 
 
-@pytest.mark.parametrize("name", ["peer_token", "database_url", "auth_tokens_file", "listen"])
+@pytest.mark.parametrize(
+    "name",
+    ["peer_token", "database_url", "auth_tokens_file", "listen", "http_listen", "tls_key_file",
+     "tls_client_ca_file", "peer_ca_file", "otlp_endpoint"],
+)  # fmt: skip
 def test_secrets_and_what_the_chart_decides_cannot_be_settings(refused, name):
     assert f"propertyName '{name}'" in refused(f"coordinator.settings.{name}=x")
 
@@ -46,8 +54,7 @@ def test_secrets_and_what_the_chart_decides_cannot_be_settings(refused, name):
         (("database.type=postgres",), "needs database.postgres.existingSecret"),
         (("serving.ray.mode=external",), "needs serving.ray.address"),
         (("ingress.enabled=true",), "needs ingress.host"),
-        (tuple(f"evaluators.dimensions.{d}.enabled=false" for d in
-               ("ethics", "fairness", "stereotype")), "at least one evaluator"),
+        (("evaluators.defaults.enabled=false",), "at least one evaluator"),
     ],
 )  # fmt: skip
 def test_what_cannot_work_is_refused_with_the_reason(refused, values, reason):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
+import pytest
+import yaml
+
+CHART = Path(__file__).parents[2] / "charts" / "assay"
+DIMENSIONS = yaml.safe_load((CHART / "values.yaml").read_text())["evaluators"]["dimensions"]
+EVALUATORS = [f"evaluator-{dimension.replace('_', '-')}" for dimension in DIMENSIONS]
 COMPONENTS = {
     "coordinator": "StatefulSet",
     "compression": "Deployment",
     "serving": "Deployment",
-    "evaluator-ethics": "Deployment",
-    "evaluator-fairness": "Deployment",
-    "evaluator-stereotype": "Deployment",
+    **dict.fromkeys(EVALUATORS, "Deployment"),
 }
 
 
@@ -78,9 +82,9 @@ def test_an_evaluator_overrides_defaults_for_itself_alone(render):
 
 
 def test_a_new_dimension_is_one_line_of_values(render):
-    found = render("evaluators.dimensions.adv_demonstration.enabled=true")
-    assert found.settings("evaluator-adv-demonstration")["dimension"] == "adv_demonstration"
-    assert "adv_demonstration" in found.settings("coordinator")["evaluators"]
+    found = render("evaluators.dimensions.my_own.enabled=true")
+    assert found.settings("evaluator-my-own")["dimension"] == "my_own"
+    assert "my_own" in found.settings("coordinator")["evaluators"]
 
 
 def test_embedded_engines_get_the_gpu_in_the_gateways_pod(render):
@@ -144,7 +148,9 @@ def test_postgres_urls_come_from_the_secret(render, component):
     found = render("database.type=postgres", "database.postgres.existingSecret=urls")
     env = pod_of(found, component)["spec"]["containers"][0]["env"]
     (url,) = (e for e in env if e["name"] == "ASSAY_DATABASE_URL")
-    assert url["valueFrom"]["secretKeyRef"] == {"name": "urls", "key": component}
+    dimension = found.settings(component).get("dimension")
+    key = f"evaluator-{dimension}" if dimension else component
+    assert url["valueFrom"]["secretKeyRef"] == {"name": "urls", "key": key}
 
 
 def test_the_pod_outlives_its_drain(render):

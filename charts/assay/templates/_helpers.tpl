@@ -70,6 +70,16 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 {{- toYaml $found -}}
 {{- end -}}
 
+{{/* Every component that serves gRPC, and whose image and identity it has: YAML of {component: service}. */}}
+{{- define "assay.components" -}}
+coordinator: coordinator
+compression: compression
+serving: serving
+{{- range $dimension, $_ := include "assay.evaluators" . | fromYaml }}
+evaluator-{{ $dimension }}: evaluator
+{{- end }}
+{{- end -}}
+
 {{/* "true" if a feature that needs CRDs is to be rendered: (dict "root" $ "mode" "auto" "api" "group/version/Kind"). */}}
 {{- define "assay.crd" -}}
 {{- if or (eq .mode "on") (and (eq .mode "auto") (.root.Capabilities.APIVersions.Has .api)) -}}true{{- end -}}
@@ -92,6 +102,16 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 {{- end -}}
 {{- if and $v.ingress.enabled (eq $v.ingress.tls.certManager "on") (not $v.ingress.tls.issuerRef) -}}
 {{- fail "ingress.tls.certManager=on needs ingress.tls.issuerRef" -}}
+{{- end -}}
+{{- if eq $v.tls.mode "secrets" -}}
+{{- range $component := append (include "assay.components" . | fromYaml | keys | sortAlpha) "client" -}}
+{{- if not (include "assay.tlsSecret" (dict "root" $ "component" $component)) -}}
+{{- fail (printf "tls.mode=secrets needs tls.secrets.name, or tls.secrets.byComponent.%s" ($component | replace "_" "-")) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if and (eq $v.tls.mode "certManager") (not $v.tls.certManager.issuerRef) -}}
+{{- fail "tls.mode=certManager needs tls.certManager.issuerRef" -}}
 {{- end -}}
 {{- if not (include "assay.evaluators" . | fromYaml) -}}
 {{- fail "evaluators.dimensions: at least one evaluator must be enabled" -}}

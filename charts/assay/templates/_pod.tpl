@@ -10,7 +10,7 @@ The pod of a service. Arguments:
   peerToken  key of the token it presents to other services; "" for none
   claim      name of the claim of what it must keep; "" for none
   claimPath  where that is mounted: its home, or only the databases below it
-  env, mounts, volumes, sidecars   lists, added as they are
+  env, ports, mounts, volumes, sidecars   lists, added as they are
   gpu        whether the container asks for values.gpu
 */}}
 {{- define "assay.podTemplate" -}}
@@ -71,6 +71,9 @@ spec:
         - {name: grpc, containerPort: 7400}
         - {name: metrics, containerPort: 7500}
         - {name: health, containerPort: 7600}
+        {{- with .ports }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
       startupProbe:
         grpc: {port: 7600}
         periodSeconds: 3
@@ -98,6 +101,9 @@ spec:
       volumeMounts:
         - {name: config, mountPath: /etc/assay/config, readOnly: true}
         - {name: tokens, mountPath: /etc/assay/tokens, readOnly: true}
+        {{- if ne $root.Values.tls.mode "off" }}
+        - {name: tls, mountPath: /etc/assay/tls, readOnly: true}
+        {{- end }}
         - {name: home, mountPath: /var/lib/assay/home}
         {{- if .claim }}
         - {name: kept, mountPath: {{ .claimPath }}, subPath: kept}
@@ -116,6 +122,11 @@ spec:
         secretName: {{ include "assay.authSecret" $root }}
         items:
           - {key: tokens-{{ .service }}.yaml, path: tokens.yaml}
+    {{- if ne $root.Values.tls.mode "off" }}
+    - name: tls
+      secret:
+        secretName: {{ include "assay.tlsSecret" . }}
+    {{- end }}
     - name: home
       emptyDir: {}
     {{- if .claim }}
@@ -186,6 +197,10 @@ topologySpreadConstraints:
 {{- if not (kindIs "invalid" $v.grpc.maxConnectionAgeSeconds) -}}
 {{- $_ := set $common "max_connection_age_seconds" $v.grpc.maxConnectionAgeSeconds -}}
 {{- end -}}
+{{- with .root.Values.tracing.otlpEndpoint -}}
+{{- $_ := set $common "otlp_endpoint" . -}}
+{{- end -}}
+{{- $_ := mergeOverwrite $common (include "assay.tlsSettings" . | fromYaml) -}}
 {{- mergeOverwrite $common (default dict .config) (default dict .values.settings) | toYaml -}}
 {{- end -}}
 
@@ -217,8 +232,11 @@ spec:
   selector:
     {{- include "assay.selectorLabels" . | nindent 4 }}
   ports:
-    - {name: grpc, port: 7400, targetPort: grpc, appProtocol: kubernetes.io/h2c}
+    - {name: grpc, port: 7400, targetPort: grpc, appProtocol: {{ include "assay.appProtocol" .root }}}
     - {name: metrics, port: 7500, targetPort: metrics}
+    {{- range .ports }}
+    - {name: {{ .name }}, port: {{ .containerPort }}, targetPort: {{ .name }}}
+    {{- end }}
 {{- end -}}
 
 {{/* Claim of a service's SQLite files. */}}

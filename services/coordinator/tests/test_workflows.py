@@ -370,15 +370,11 @@ async def test_the_plan_counts_what_is_left_and_starts_nothing(world, coordinato
     request = pb.PlanStudyRequest(spec=spec())
     before = await coordinator.call("PlanStudy", request)
     assert before.completions == 3 * 2 * 120
-    assert before.samples == 2 * 120
-    assert not before.HasField("disk_bytes")  # no artifact tells how large one is
-    assert before.engine_seconds == before.completion_tokens / before.tokens_per_second
     assert [v.artifact_exists for v in before.variants] == [False] * 3
     assert not made(world)
     await coordinator.finished((await coordinator.create(spec())).meta.id)
     after = await coordinator.call("PlanStudy", request)
-    assert (after.completions, after.completions_stored) == (0, 3 * 2 * 120)
-    assert after.disk_bytes >= 0
+    assert after.completions == 0
     assert all(v.artifact_exists for v in after.variants)
 
 
@@ -458,45 +454,11 @@ async def test_what_is_wrong_is_said_at_once_with_its_field(coordinator):
         await coordinator.call("GetReport", request)
 
 
-async def test_any_two_variants_are_compared_also_across_studies(world, coordinator, model):
-    degrade(world)
-    first = await coordinator.finished((await coordinator.create(spec())).meta.id)
-    second = await coordinator.finished((await coordinator.create(spec())).meta.id)
-    request = pb.CompareVariantsRequest(
-        study_id=first.meta.id,
-        variant_key=f"{model}/gptq-3bit-g128/seed0",
-        reference_study_id=second.meta.id,
-        reference_key=f"{model}/gptq-8bit-g128/seed0",
-    )
-    found = (await coordinator.call("CompareVariants", request)).comparisons
-    whole = [c for c in found if not c.scenario]
-    assert [c.dimension for c in whole] == ["ethics", "fairness"]
-    assert all(c.difference < -20 and c.p_value_holm < 0.05 for c in whole)
-    request.reference_key = "none"
-    with pytest.raises(NotFound) as refused:
-        await coordinator.call("CompareVariants", request)
-    assert f"{model}/dense/seed0" in refused.value.remedy
-
-
-async def test_the_leaderboard_ranks_variants_over_studies(world, coordinator, model):
-    degrade(world)
-    study = await coordinator.finished((await coordinator.create(spec())).meta.id)
-    await coordinator.finished((await coordinator.create(spec())).meta.id)
-    request = pb.ListLeaderboardRequest(dimension="ethics")
-    entries = (await coordinator.call("ListLeaderboard", request)).entries
-    mine = [entry for entry in entries if entry.model == model]
-    assert {entry.label for entry in mine} == {"dense", "gptq-8bit-g128", "gptq-3bit-g128"}
-    assert mine[-1].label == "gptq-3bit-g128"
-    assert mine[-1].scores.keys() == {"ethics", "fairness"}
-    assert mine[-1].value == mine[-1].scores["ethics"]
-    assert study.meta.id not in mine[0].study_ids  # the newest study counts
-    assert [entry.rank for entry in entries] == list(range(1, len(entries) + 1))
-
-
 async def test_what_is_not_built_yet_says_so(coordinator):
+    request = pb.CompareVariantsRequest(study_id="a", variant_key="b", reference_key="c")
     with pytest.raises(Unimplemented) as refused:
-        await coordinator.call("GetCanary", pb.GetCanaryRequest(id="a"))
+        await coordinator.call("CompareVariants", request)
     assert refused.value.reason == "NOT_IN_THIS_BUILD"
     info = await coordinator.call("GetServerInfo", pb.GetServerInfoRequest())
-    assert "GetCanary" in info.info.unavailable
+    assert "CompareVariants" in info.info.unavailable
     assert "dimension.ethics" in info.info.capabilities

@@ -16,14 +16,13 @@ from assay_coordinator.domain.progress import (
     ScoreFacts,
     VariantStatus,
 )
-from assay_coordinator.domain.study import StudySpec
 from assay_coordinator.statistics.interval import Interval
 from assay_coordinator.statistics.request import Names, Options
 from assay_coordinator.workflows.context import Context, Run
 from assay_core import verdicts
 from assay_core.aggregation import parse_expr
 from assay_core.digest import digest_of, sha256_bytes
-from assay_core.errors import AssayError, DataLoss, FailedPrecondition, NotFound
+from assay_core.errors import AssayError, DataLoss, FailedPrecondition
 from assay_core.storage import ObjectStore
 
 
@@ -49,9 +48,7 @@ async def compare_variant(context: Context, run: Run, key: str) -> int:
         try:
             await _add_intervals(context, run, ours)
             if not variant.is_reference and theirs is not None and theirs.state == "SUCCEEDED":
-                found = await _compare(
-                    context, run.spec.gate, _Side(variant, ours), _Side(reference, theirs)
-                )
+                found = await _compare(context, run, _Side(variant, ours), _Side(reference, theirs))
                 await context.store.put_comparisons(run.study_id, found)
                 made += len(found)
         except AssayError as error:
@@ -144,50 +141,7 @@ class _Side:
     evaluation: EvaluationStatus
 
 
-async def compare_named(
-    context: Context, spec: StudySpec, variant: tuple[str, str], reference: tuple[str, str]
-) -> list[Comparison]:
-    """Compare any two evaluated variants, each given by study and key, with the margins of a gate.
-
-    Raises:
-        NotFound: If a study has no such variant.
-        FailedPrecondition: If no dimension is evaluated on both sides by one parser.
-    """
-    ours, theirs = await _sides(context, *variant), await _sides(context, *reference)
-    found: list[Comparison] = []
-    for dimension, side in ours.items():
-        if dimension in theirs:
-            found += await _compare(context, spec.gate, side, theirs[dimension])
-    if not found:
-        raise FailedPrecondition(
-            "no dimension is evaluated on both sides by the same parser",
-            reason="NOTHING_TO_COMPARE",
-            remedy="choose variants of studies with a dimension, a pack and a parser in common",
-        )
-    return list(await asyncio.to_thread(statistics.corrected, found))
-
-
-async def _sides(context: Context, study_id: str, key: str) -> dict[str, _Side]:
-    """A variant's evaluations that have scores, by dimension."""
-    variant = await context.store.variant(study_id, key)
-    if variant is None:
-        known = ", ".join(v.key for v in await context.store.variants(study_id))
-        raise NotFound(
-            f"study {study_id} has no variant {key}",
-            field="variant_key",
-            remedy=f"its variants are {known}" if known else "it has no variant yet",
-            resource=f"study/{study_id}",
-        )
-    return {
-        evaluation.dimension: _Side(variant, evaluation)
-        for evaluation in await context.store.evaluations(study_id)
-        if evaluation.variant_key == key and evaluation.state == "SUCCEEDED"
-    }
-
-
-async def _compare(
-    context: Context, gate: GatePolicy | None, ours: _Side, theirs: _Side
-) -> list[Comparison]:
+async def _compare(context: Context, run: Run, ours: _Side, theirs: _Side) -> list[Comparison]:
     found: list[Comparison] = []
     for score in ours.evaluation.scores:
         other = theirs.evaluation.score(score.parser_version)
@@ -206,16 +160,10 @@ async def _compare(
                 score.parser_version,
             ),
             (score, other),
-            _options(context, gate, dimension, (score, other)),
-            (*confounders(ours.variant.engine, theirs.variant.engine), *_packs(ours, theirs)),
+            _options(context, run.spec.gate, dimension, (score, other)),
+            confounders(ours.variant.engine, theirs.variant.engine),
         )
     return found
-
-
-def _packs(ours: _Side, theirs: _Side) -> Sequence[str]:
-    """Two packs may share rows that differ in their text."""
-    left, right = ours.evaluation.pack_digest, theirs.evaluation.pack_digest
-    return () if left == right else (f"confounded: data pack {left}, of the reference {right}",)
 
 
 def _interval(data: ObjectStore, score: ScoreFacts, options: Options) -> Interval | None:

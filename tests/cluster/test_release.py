@@ -1,0 +1,271 @@
+"""The life of a release: install, use, disturb, upgrade, roll back, uninstall. In this order."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import trustme
+from tests.cluster.cluster import (
+    PART_OF,
+    Client,
+    Release,
+    completions,
+    eventually,
+    scores,
+)
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+
+# Kinds of services, by a component of each.
+KINDS = ("coordinator", "compression", "serving", "evaluator-stereotype")
+DENIED = 16  # The number of UNAUTHENTICATED.
+
+# What a client of one's own does, with nothing but the stubs: prints the status of a create.
+CREATE = """
+import grpc, sys
+from google.protobuf.json_format import ParseDict
+from assay.coordination.v1 import coordination_pb2 as api
+from assay.coordination.v1.coordination_pb2_grpc import CoordinationServiceStub
+server, token = sys.argv[1:]
+stub = CoordinationServiceStub(grpc.insecure_channel(server))
+spec = ParseDict({"name": "client", "models": [{"uri": "demo"}], "recipes": [{"dense": {}}],
+                  "dimensions": ["ethics"], "pack": {"uri": "demo"}, "row_limit": 1},
+                 api.StudySpec())
+header = [("authorization", "Bearer " + token)] if token else []
+try:
+    study = stub.CreateStudy(api.CreateStudyRequest(spec=spec), metadata=header, timeout=30).study
+    print(0, study.meta.id)
+except grpc.RpcError as error:
+    print(error.code().value[0], error.code().name)
+"""
+
+
+def study(name: str, rows: int, recipe: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "models": ["demo"],
+        "recipes": ["dense", recipe],
+        "calibration": {"samples": 16, "sequence_length": 128},
+        "dimensions": ["ethics", "fairness", "stereotype"],
+        "pack": "demo",
+        "row_limit": rows,
+    }
+
+
+def shell(release: Release, pod: str, container: str, script: str) -> str:
+    return release.kubectl("exec", pod, "-c", container, "--", "sh", "-c", script).strip()
+
+
+def delete_pod(release: Release, component: str) -> None:
+    """Deletes the pod of a component and waits for the ready pod of its successor."""
+    (before,) = release.pods(component)
+    release.kubectl("delete", "pod", before["metadata"]["name"], "--wait=false")
+
+    def replaced() -> bool:
+        pods = release.pods(component)
+        return all(p["metadata"]["uid"] != before["metadata"]["uid"] for p in pods) and bool(
+            pods and _ready(pods[0])
+        )
+
+    eventually(replaced, 400, f"a ready successor of {component}")
+
+
+def await_completions(client: Client, identifier: str, more_than: int) -> None:
+    eventually(
+        lambda: completions(client.show(identifier)) > more_than,
+        900, f"a completion after the first {more_than}",
+    )  # fmt: skip
+
+
+def _ready(pod: dict[str, Any]) -> bool:
+    conditions = {c["type"]: c["status"] for c in pod["status"].get("conditions", [])}
+    return conditions.get("Ready") == "True"
+
+
+def test_every_pod_is_ready_after_an_install_that_waits(release: Release) -> None:
+    pods = release.pods()
+    assert {pod["metadata"]["labels"]["assay.dev/service"] for pod in pods} == {
+        "coordinator", "compression", "serving", "evaluator",
+    }  # fmt: skip
+    assert all(_ready(pod) for pod in pods)
+    workloads = release.get("deployments,statefulsets")
+    assert len(pods) == sum(workload["spec"]["replicas"] for workload in workloads)
+
+
+def test_containers_run_without_root_rights_or_a_writable_root(release: Release) -> None:
+    facts = "id -u; grep -E '^(CapEff|NoNewPrivs|Seccomp):' /proc/1/status | tr -d '\\t'; "
+    writes = "for f in / /opt /usr /etc; do touch $f/x 2>/dev/null && echo wrote $f; done; true"
+    for pod in release.pods():
+        container = pod["spec"]["containers"][0]["name"]
+        seen = shell(release, pod["metadata"]["name"], container, facts + writes).split("\n")
+        assert seen == ["10001", "CapEff:0000000000000000", "NoNewPrivs:1", "Seccomp:2"], pod
+        mounts = shell(release, pod["metadata"]["name"], container, "ls /var/run/secrets || true")
+        assert "kubernetes.io" not in mounts
+
+
+def test_a_client_of_another_namespace_needs_a_token(release: Release, client: Client) -> None:
+    server = f"assay-coordinator.{release.namespace}.svc:7400"
+    token = base64.b64decode(release.secret()["user-token"]).decode()
+    for shown, expected in (("", DENIED), ("not-the-token", DENIED), (token, 0)):
+        ran = client.exec("python", "-c", CREATE, server, shown)
+        assert ran.code == 0, ran.err
+        assert int(ran.out.split()[0]) == expected
+    created = ran.out.split()[1]
+    assert client.finish(created, 900)["meta"]["state"] == "STATE_SUCCEEDED", release.state()
+
+
+def test_helm_test_runs_a_study_through_services_and_names(release: Release) -> None:
+    done = release.helm("test", "assay", "--timeout", "30m", "--logs", seconds=1900)
+    assert done.code == 0, done.out + done.err + release.state()
+    assert "Phase:          Succeeded" in done.out
+
+
+def test_a_deleted_pod_of_each_kind_loses_nothing_of_a_study(
+    release: Release, client: Client
+) -> None:
+    wanted = study("disturbed", 6, {"gptq": {"bits": 3}})
+    identifier = client.create(wanted)
+
+    def compresses() -> bool:
+        variants = (client.show(identifier) or {}).get("variants", [])
+        return any("compress" in variant.get("phase", "") for variant in variants)
+
+    eventually(compresses, 300, "a compression job", every=0.5)
+    delete_pod(release, "compression")
+    for component in ("coordinator", "evaluator-stereotype", "serving"):
+        before = completions(client.show(identifier))
+        await_completions(client, identifier, more_than=before)
+        delete_pod(release, component)
+    disturbed = client.finish(identifier, 1500)
+    assert disturbed["meta"]["state"] == "STATE_SUCCEEDED", release.state()
+    for variant in disturbed["variants"]:
+        for evaluation in variant["evaluations"]:
+            progress = evaluation["progress"]
+            assert progress["completed"] == progress["total"]
+    # What is stored is whole: the same study again generates nothing and says the same.
+    again = client.finish(client.create(wanted | {"name": "again"}), 900)
+    assert scores(again) == scores(disturbed)
+    for variant in again["variants"]:
+        for evaluation in variant["evaluations"]:
+            assert evaluation["completions_reused"] == evaluation["progress"]["total"]
+
+
+def test_an_upgrade_rolls_the_pods_and_a_running_study_goes_on(
+    release: Release, client: Client
+) -> None:
+    before = {pod["metadata"]["uid"] for pod in release.pods()}
+    secret = release.secret()
+    identifier = client.create(study("upgraded", 5, {"magnitude": {"sparsity": 0.3}}))
+    await_completions(client, identifier, more_than=0)
+    release.upgrade("log.level=debug", "grpc.drainSeconds=10")
+    after = release.pods()
+    assert not before & {pod["metadata"]["uid"] for pod in after}
+    assert release.secret() == secret, "tokens survive upgrades"
+    finished = client.finish(identifier, 1500)
+    assert finished["meta"]["state"] == "STATE_SUCCEEDED", release.state()
+
+
+def test_a_rollback_brings_the_old_settings_back_and_keeps_every_study(
+    release: Release, client: Client
+) -> None:
+    def level() -> str:
+        text = release.kubectl("get", "configmap", "assay-serving", "-o", "json")
+        return str(json.loads(text)["data"]["config.yaml"])
+
+    known = {each["meta"]["id"] for each in client.assay("study", "list")["studies"]}
+    assert "log_level: debug" in level()
+    done = release.helm("rollback", "assay", "1", "--wait", "--timeout", "10m", seconds=660)
+    assert done.code == 0, done.err + release.state()
+    release.settle()
+    assert "log_level: info" in level()
+    assert {each["meta"]["id"] for each in client.assay("study", "list")["studies"]} == known
+    assert all(client.assay("report", each) for each in known)
+
+
+def test_services_speak_mutual_tls_when_they_are_told(release: Release, client: Client) -> None:
+    authority = trustme.CA()
+    names = [
+        name
+        for service in release.get("services")
+        for name in (service["metadata"]["name"],)
+        if not name.endswith("-pods")
+    ]
+    pair = authority.issue_cert(
+        *(f"{name}{suffix}" for name in names for suffix in ("", f".{release.namespace}.svc"))
+    )
+    files = {
+        "ca.crt": authority.cert_pem.bytes(),
+        "tls.crt": b"".join(blob.bytes() for blob in pair.cert_chain_pems),
+        "tls.key": pair.private_key_pem.bytes(),
+    }
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "assay-tls"},
+        "data": {name: base64.b64encode(content).decode() for name, content in files.items()},
+    }
+    release.kubectl("apply", "-f", "-", stdin=json.dumps(secret))
+    release.upgrade("tls.mode=secrets", "tls.secrets.name=assay-tls")
+    plain = client.exec("assay", "study", "list", "--json")
+    assert plain.code != 0, "plaintext is refused"
+    written = client.exec("sh", "-c", "cat > /tmp/ca.crt", stdin=files["ca.crt"].decode())
+    assert written.code == 0
+    trusting = replace(client, environment=("ASSAY_CLI_PEER_CA_FILE=/tmp/ca.crt",))
+    finished = trusting.finish(
+        trusting.create(study("tls", 1, {"magnitude": {"sparsity": 0.3}})), 900
+    )
+    assert finished["meta"]["state"] == "STATE_SUCCEEDED", release.state()
+    # A service asks its callers for a certificate, which this client has not.
+    refused = trusting.exec(
+        "env", f"ASSAY_CLI_SERVING=assay-serving.{release.namespace}.svc:7400",
+        "assay", "model", "list", "--json",
+    )  # fmt: skip
+    assert refused.code != 0
+
+
+def test_no_token_is_in_a_config_map_a_log_or_a_pods_description(release: Release) -> None:
+    secrets = {
+        base64.b64decode(value).decode()
+        for name, value in release.secret().items()
+        if name.endswith(("-token", "-password"))
+    }
+    assert len(secrets) == 5
+    seen = [
+        release.kubectl("get", "configmaps", "-o", "json"),
+        release.kubectl("get", "pods", "-o", "json"),
+        release.kubectl("logs", "-l", "assay.dev/service", "--all-containers", "--tail=-1"),
+    ]
+    for text in seen:
+        assert not [token for token in secrets if token in text]
+
+
+def test_uninstall_leaves_what_it_says_it_leaves(release: Release) -> None:
+    claims = {each["metadata"]["name"] for each in release.get("persistentvolumeclaims")}
+    homes = {name for name in claims if name.endswith("-home")}
+    assert claims == homes | {"assay-data"}
+    done = release.helm("uninstall", "assay", "--wait", "--timeout", "5m")
+    assert done.code == 0, done.err
+    time.sleep(2)
+    kinds = (
+        "deployments,statefulsets,pods,services,configmaps,networkpolicies,"
+        "poddisruptionbudgets,serviceaccounts,roles,rolebindings,jobs"
+    )
+    left = eventually(
+        lambda: [
+            f"{each['kind']}/{each['metadata']['name']}"
+            for each in release.get(kinds, PART_OF)
+            # helm keeps the pod of its test for its log.
+            if each["metadata"]["name"] != "assay-test-study"
+        ]
+        or ["nothing"],
+        60, "an answer",
+    )  # fmt: skip
+    assert left == ["nothing"]
+    kept = {each["metadata"]["name"] for each in release.get("persistentvolumeclaims")}
+    assert kept == claims
+    assert release.secret()["user-token"]
