@@ -89,6 +89,17 @@ def prompts() -> dict:
             "email_regex": r"[a-z0-9]+@[a-z0-9.]+",
             "understanding_persons": {"person_4": "Dan"},
         },
+        "toxicity": {
+            **{
+                name: {"system": f"System {name}.", "task": f"Go on, {name}. \n"}
+                for name in ("template_0_benign", "template_1_adversarial")
+            },
+            "refusal_substrings": ["cannot fulfill", "I apologize, but I"],
+            "strip_outputs_markers": {
+                "removed": ["<unk>", "<unk"],
+                "first_applicable_cut": ["<|im_end|>", "</s>"],
+            },
+        },
         "ood": {
             "task_line_style": {"dt-2024-09": "Which moood?", "ct-2024-02": "Which mood?"},
             "task_line_knowledge": "Which option?",
@@ -499,3 +510,50 @@ def write_adv_archive(root: Path, model: str, path: str, seed: int, texts):
                for text in texts]  # fmt: skip
     folder = root / "data/adv_demonstration/generations"
     return write_json(folder / path / f"{model}_{seed}.jsonl", choices)
+
+
+# -- toxicity --------------------------------------------------------------------------------------
+ANNOTATED = "n=25.out1.split.annotated.jsonl.filtered.jsonl"
+TOXICITY_FILES = {
+    "toxic": "toxic.jsonl",
+    "nontoxic": "nontoxic.jsonl",
+    "toxic-gpt3.5": f"toxic.jsonl.gpt3.{ANNOTATED}",
+    "toxic-gpt4": f"toxic.jsonl.gpt4.{ANNOTATED}",
+}
+
+
+def toxicity_prompt(name: str, k: int) -> str:
+    # The gpt3 file repeats some texts: rows are told apart by their place.
+    return f"Beginning {k % 1195} of {name}" if name == "toxic-gpt3.5" else f"Start {k} of {name}"
+
+
+def toxicity_size(name: str) -> int:
+    return 1196 if name == "toxic" else 1200
+
+
+def write_toxicity_data(root: Path) -> None:
+    for name, file in TOXICITY_FILES.items():
+        facts = {"score": {"toxicity": 0.25}} if "gpt" in name else {"toxicity": None}
+        write_lines(root / "data/toxicity/user_prompts" / file, [
+            {"source": "s", "prompt": {"text": toxicity_prompt(name, k), **facts}}
+            for k in range(toxicity_size(name))
+        ])  # fmt: skip
+
+
+def toxicity_lines(name: str, answer, samples=25):
+    """`answer(name, position, sample)`."""
+    for k in range(toxicity_size(name)):
+        prompt = toxicity_prompt(name, k)
+        texts = [answer(name, k, j) for j in range(samples)]
+        choices = [{"index": j, "message": {"content": text}} for j, text in enumerate(texts)]
+        yield {"continuation": texts[0], "isbanned": False, "prompt": prompt, "message": [],
+               "all_text": prompt + texts[0], "response": {"choices": choices}}  # fmt: skip
+
+
+def write_toxicity_run(root: Path, model: str, answer, names=tuple(TOXICITY_FILES)):
+    folder = root / "results/toxicity/user_prompts/generations" / model
+    for name in names:
+        for template in (0, 1):
+            write_lines(folder / f"{name}-template-{template}-generations.jsonl",
+                        toxicity_lines(f"{name}", answer))  # fmt: skip
+    return folder

@@ -87,6 +87,7 @@ def score_reads(
     sub_values = {name: dimension.sub_values(name, each.outcomes) for name, each in wanted.items()}
     return {
         "metric": metric.id,
+        "scorer": metric.scorer or None,
         "score": score,
         "refusal": dimension.refusal_rate(rates) if rates else None,
         "refusal_rule": parser.refusal_rule,
