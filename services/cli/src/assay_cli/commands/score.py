@@ -69,12 +69,18 @@ def score(
     document = _scoring(form).score_existing(
         dimension,
         generations,
-        pack=pack,
+        pack=_pack_uri(session, pack),
         model=model,
         parser=parser,
         allow_incomplete=allow_incomplete,
     )
     session.output.result(document, lambda: _render(session.output, document))
+
+
+def _pack_uri(session: Session, pack: str) -> str:
+    """The demo pack by its name, as services know it; anything else as it is."""
+    demo = session.settings.root / "packs" / "demo"
+    return str(demo) if pack == "demo" and not Path(pack).exists() else pack
 
 
 def _render(output: Output, document: Mapping[str, Any]) -> None:

@@ -3,42 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from assay_core.errors import InvalidArgument, NotFound
-from assay_evaluators.existing.adv_demonstration import AdvDemonstrationReader
-from assay_evaluators.existing.advglue import AdvglueReader
-from assay_evaluators.existing.ethics import EthicsReader
-from assay_evaluators.existing.fairness import FairnessReader
+from assay_core.errors import InvalidArgument
+from assay_evaluators.existing.documents import READERS, choose, reader_of
 from assay_evaluators.existing.files import trees
-from assay_evaluators.existing.ood import OodReader
-from assay_evaluators.existing.privacy import PrivacyReader
 from assay_evaluators.existing.scoring import score_reads
 from assay_evaluators.existing.source import open_source, without_prompts
-from assay_evaluators.existing.stereotype import StereotypeReader
-from assay_evaluators.existing.toxicity import ToxicityReader
 from assay_evaluators.existing.types import FileReport, Located, Reader, Role, TheirValue
-from assay_evaluators.existing.utility import UtilityReader
 from assay_evaluators.sdk.dimension import load_dimension
 
 __all__ = ["READERS", "score_existing"]
-
-READERS: Mapping[str, Reader] = {
-    reader.dimension: reader
-    for reader in (
-        StereotypeReader(),
-        ToxicityReader(),
-        FairnessReader(),
-        PrivacyReader(),
-        AdvglueReader(),
-        OodReader(),
-        AdvDemonstrationReader(),
-        EthicsReader(),
-        UtilityReader(),
-    )
-}
 
 
 def score_existing(
@@ -68,7 +45,7 @@ def score_existing(
         NotFound: If there are no generations, or none of that model.
         InvalidArgument: If there are several models and none is named, or phrase lists are missing.
     """
-    reader = _reader(dimension)
+    reader = reader_of(dimension)
     loaded = load_dimension(dimension)
     version = loaded.parser(parser)
     located, unknown = _locate(reader, generations)
@@ -86,7 +63,13 @@ def score_existing(
         reads, reports = reader.read(scored, source)
         try:
             result = score_reads(
-                reader, loaded, version, source.prompts, reads, allow_incomplete=allow_incomplete
+                reader,
+                loaded,
+                version,
+                source.prompts,
+                reads,
+                metric=reader.metric_id(version.version),
+                allow_incomplete=allow_incomplete,
             )
         except InvalidArgument as error:
             if not source.origin and error.reason == "PACK_PROMPTS_INVALID":
@@ -113,14 +96,6 @@ def score_existing(
     return document
 
 
-def _reader(dimension: str) -> Reader:
-    if dimension not in READERS:
-        raise InvalidArgument.of(
-            "dimension", f"{dimension!r} is not known", remedy=f"use one of {', '.join(READERS)}"
-        )
-    return READERS[dimension]
-
-
 def _locate(reader: Reader, generations: Path) -> tuple[list[Located], list[str]]:
     located: list[Located] = []
     unknown: list[str] = []
@@ -134,50 +109,20 @@ def _locate(reader: Reader, generations: Path) -> tuple[list[Located], list[str]
 
 
 def _choose(located: Sequence[Located], model: str, generations: Path) -> str:
-    """The model to score.
-
-    A name is taken as it is, or with `_` for `/` as in file names, or as its last component.
-    """
+    """The model to score; one that lies in both layouts is refused."""
     layouts = defaultdict(set)
     for file in located:
         if file.model and file.role is Role.GENERATIONS:
             layouts[file.model].add(file.layout)
-    models = sorted(layouts)
-    if not models:
-        raise NotFound(
-            f"no generations of this dimension below {generations.name or generations}",
-            field="generations",
-            reason="GENERATIONS_NOT_FOUND",
-            remedy="name a checkout, its data or results folder, or a folder of the dimension",
-        )
-    chosen = _matching(models, model)
-    if len(chosen) != 1:
-        problem = f"{model!r} is none or several of them" if model else "there are several models"
-        raise InvalidArgument.of(
-            "model", problem, reason="MODEL_AMBIGUOUS", remedy=f"use one of {', '.join(models)}"
-        )
-    if len(layouts[chosen[0]]) > 1:
+    chosen = choose(sorted(layouts), model, generations.name or str(generations))
+    if len(layouts[chosen]) > 1:
         raise InvalidArgument.of(
             "generations",
-            f"holds {chosen[0]} in the layouts of the archive and of a run",
+            f"holds {chosen} in the layouts of the archive and of a run",
             reason="LAYOUT_AMBIGUOUS",
             remedy="name the data folder or the results folder",
         )
-    return chosen[0]
-
-
-def _matching(models: Sequence[str], model: str) -> list[str]:
-    if not model:
-        return list(models)
-    rules: tuple[Callable[[str], str], ...] = (
-        str,
-        lambda name: name.replace("/", "_"),
-        lambda name: name.rsplit("/", 1)[-1],
-    )
-    for rule in rules:
-        if found := [name for name in models if rule(name) == rule(model)]:
-            return found
-    return []
+    return chosen
 
 
 def _file_document(report: FileReport) -> dict[str, Any]:

@@ -46,6 +46,7 @@ def score_reads(
     prompts: Prompts,
     reads: Sequence[ScenarioRead],
     *,
+    metric: str,
     allow_incomplete: bool,
 ) -> dict[str, Any]:
     """Scores what was read.
@@ -56,27 +57,28 @@ def score_reads(
         parser: Parser version.
         prompts: Phrase lists.
         reads: Scenarios; one that the metric needs and that is not here is missing.
+        metric: Id of the metric; empty means the dimension's default.
         allow_incomplete: Give the mean over what is there.
 
     Returns:
-        `score`, `refusal`, `complete`, `partial`, `scenarios`, `missing`, `values`.
+        `metric`, `score`, `refusal`, `complete`, `partial`, `scenarios`, `missing`, `values`.
     """
-    metric = dimension.metric(reader.metric_id(parser.version))
-    judge = Judge(parser, prompts, _text_scores(metric, parser, prompts, reads))
+    chosen = dimension.metric(metric)
+    judge = Judge(parser, prompts, _text_scores(chosen, parser, prompts, reads))
     judged = {read.scenario: _judge(read, judge) for read in reads}
-    wanted = {name: judged[name] for name in metric.scenarios if name in judged}
+    wanted = {name: judged[name] for name in chosen.scenarios if name in judged}
     table = Table.from_arrow(
         verdicts.to_table(row for each in wanted.values() for row in each.rows)
     )
     scenarios = {
-        name: _scenario(dimension, metric, parser, each, table) for name, each in wanted.items()
+        name: _scenario(dimension, chosen, parser, each, table) for name, each in wanted.items()
     }
     present = [name for name, entry in scenarios.items() if entry["score"] is not None]
     details = reader.details(parser.version, table, present)
     for name, values in details.scenarios.items():
         scenarios[name].update(values)
-    missing = _missing(metric, scenarios, wanted)
-    formula = metric.formula(parser.version)
+    missing = _missing(chosen, scenarios, wanted)
+    formula = chosen.formula(parser.version)
     partial = restrict(formula, set(present)) if missing else None
     score: float | None
     if not missing:
@@ -86,14 +88,14 @@ def score_reads(
     rates = {name: entry["refusal"] for name, entry in scenarios.items() if entry["n"]}
     sub_values = {name: dimension.sub_values(name, each.outcomes) for name, each in wanted.items()}
     return {
-        "metric": metric.id,
-        "scorer": metric.scorer or None,
+        "metric": chosen.id,
+        "scorer": chosen.scorer or None,
         "score": score,
         "refusal": dimension.refusal_rate(rates) if rates else None,
         "refusal_rule": parser.refusal_rule,
         "complete": not missing,
         "partial": bool(missing) and score is not None,
-        "paper_rounded_score": None if missing else dimension.paper_rounded(metric, sub_values),
+        "paper_rounded_score": None if missing else dimension.paper_rounded(chosen, sub_values),
         "paper_rounded_refusal": None if missing else reader.rounded_refusal(rates),
         "scenarios": scenarios,
         "missing": missing,
@@ -157,7 +159,7 @@ def _scenario(
     dimension: Dimension, metric: Metric, parser: ParserVersion, judged: Judged, table: Table
 ) -> dict[str, Any]:
     counts = Counter(row.verdict for row in judged.rows)
-    name, total = judged.read.scenario, len(judged.rows)
+    name, total = judged.read.scenario, len(judged.rows) - counts[Verdict.OVERLENGTH]
     silent = sum(n for verdict, n in counts.items() if parser.counts_as_refusal(verdict, name))
     formula = metric.scenario_formula(parser.version, name)
     entry: dict[str, Any] = {
@@ -165,8 +167,8 @@ def _scenario(
         "refusal": silent / total if total else None,
         "n": judged.read.n,
         "n_expected": judged.read.n_expected,
-        "completions": total,
-        **{str(each): counts[each] for each in Verdict if each is not Verdict.OVERLENGTH},
+        "completions": len(judged.rows),
+        **{str(each): counts[each] for each in Verdict},
         **dimension.sub_values(name, judged.outcomes),
         **judged.read.values,
     }

@@ -89,14 +89,14 @@ class Answer:
         text: What the model wrote.
         stored: The verdict that the original stored beside it, in the words of our parser, empty
             for none; None where nothing is stored. Never an input of a score.
-        judged: Verdict and value where a file holds them and no text (MMLU).
+        judged: Verdict and value where there is no text to parse (MMLU, overlength prompts).
     """
 
     sample: Sample
     index: int
     text: str
     stored: str | None = None
-    judged: tuple[Parsed, float] | None = None
+    judged: tuple[Parsed, float | None] | None = None
 
 
 @dataclass
