@@ -71,6 +71,8 @@ def make_model(directory: Path, *, seed: int) -> Path:
         num_key_value_heads=2,
         max_position_embeddings=CONTEXT,
         initializer_range=0.15,
+        # A swap has to reach the output layer too, which is not in the checkpoint then.
+        tie_word_embeddings=True,
         bos_token_id=0,
         eos_token_id=1,
         dtype="float32",

@@ -16,7 +16,7 @@ from services.serving.tests.conftest import CONTEXT, Client, Gateway, make_token
 from services.serving.tests.packed_llama import FORMATS, write_packed
 
 from assay_core.client import call
-from assay_core.errors import FailedPrecondition
+from assay_core.errors import FailedPrecondition, InvalidArgument
 from assay_core.pb import serving_pb2 as pb
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
@@ -36,6 +36,9 @@ SHAPE = {
 }
 FAMILIES: dict[str, Any] = {
     "llama": lambda v: transformers.LlamaConfig(vocab_size=v, num_key_value_heads=2, **SHAPE),
+    "llama-tied": lambda v: transformers.LlamaConfig(
+        vocab_size=v, num_key_value_heads=2, tie_word_embeddings=True, **SHAPE
+    ),
     "mistral": lambda v: transformers.MistralConfig(
         vocab_size=v, num_key_value_heads=2, sliding_window=None, **SHAPE
     ),
@@ -138,23 +141,29 @@ async def test_packed_four_bits_have_an_engine_of_their_own_and_give_the_dense_v
     client, tmp_path, format_name
 ):
     packed, dense = write_packed(tmp_path, format_name, bits=4)
+    sampling = pb.SamplingParameters(temperature=0.0, max_tokens=1, prompt_logprobs=True)
+    item = pb.GenerateItem(id="p", text=PROMPTS[0], sampling=sampling)
     async with client.leased(packed) as lease:
         assert not lease.model.swapped
-        item = pb.GenerateItem(
-            id="p",
-            text=PROMPTS[0],
-            sampling=pb.SamplingParameters(temperature=0.0, max_tokens=1, prompt_logprobs=True),
-        )
+        assert lease.model.engine.dtype == "bfloat16"
         found = (await client.generate(lease, [item]))["p", 0]
-        assert {found.finish_reason} <= {pb.FINISH_REASON_LENGTH, pb.FINISH_REASON_STOP}
+    # The same dense values in the same precision, by transformers.
     tokenizer = transformers.AutoTokenizer.from_pretrained(dense)
-    model = transformers.AutoModelForCausalLM.from_pretrained(dense, dtype=torch.float32).eval()
+    model = transformers.AutoModelForCausalLM.from_pretrained(dense, dtype=torch.bfloat16).eval()
     ids = tokenizer(PROMPTS[0], return_tensors="pt").input_ids
     with torch.inference_mode():
-        expected = model(ids).logits.log_softmax(-1)[0, :-1].gather(1, ids[0, 1:, None])[:, 0]
-    assert [entry.logprob for entry in found.prompt_logprobs] == pytest.approx(
-        expected.tolist(), abs=0.05
-    )
+        log_softmax = model(ids).logits.float().log_softmax(-1)[0, :-1]
+    expected = log_softmax.gather(1, ids[0, 1:, None])[:, 0].tolist()
+    assert [entry.logprob for entry in found.prompt_logprobs] == pytest.approx(expected, abs=0.3)
+
+
+async def test_packed_weights_in_another_precision_are_refused_by_field(client, tmp_path):
+    packed, _ = write_packed(tmp_path, "gptq", bits=4)
+    options = pb.EngineOptions(dtype="float32")
+    request = pb.LoadModelRequest(artifact_uri=str(packed), options=options)
+    with pytest.raises(InvalidArgument) as refusal:
+        await call(client.stub.LoadModel, request)
+    assert refusal.value.field == "options.dtype"
 
 
 @pytest.mark.parametrize("format_name", FORMATS)

@@ -74,6 +74,8 @@ def engine_environment(settings: RaySettings) -> dict[str, str]:
         "DO_NOT_TRACK": "1",
         "VLLM_LOGGING_LEVEL": "WARNING",
         "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
+        # Of the plugins that are installed only ours, which ends orphans.
+        "VLLM_PLUGINS": "assay-fate",
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",

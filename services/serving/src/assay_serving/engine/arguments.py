@@ -39,4 +39,5 @@ def engine_keywords(path: str, spec: EngineSpec) -> dict[str, Any]:
         "trust_remote_code": False,
         "load_format": "safetensors",
         "generation_config": "vllm",
+        "worker_extension_cls": "assay_serving.engine.worker.SwapExtension",
     }

