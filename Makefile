@@ -83,8 +83,8 @@ test-serving: .venvs/serving/.ready ## Tests of the serving service, with a real
 	@.venvs/serving/bin/python -m pytest services/serving -m "not slow"
 
 .PHONY: test-families
-test-families: .venvs/serving/.ready ## Serve a tiny checkpoint of every family and packing, one engine start each
-	@.venvs/serving/bin/python -m pytest services/serving/tests/test_families.py
+test-families: .venvs/serving/.ready ## Serve every family and packing, one engine start each; 20 swaps against offline vLLM
+	@.venvs/serving/bin/python -m pytest services/serving/tests/test_families.py services/serving/tests/test_offline.py
 
 .PHONY: test-external
 test-external: .venvs/serving/.ready ## Generate through an endpoint that is not ours: a `vllm serve` process
