@@ -16,6 +16,7 @@ from assay_serving.domain import (
     FinishReason,
     Sampling,
     TextPrompt,
+    TokenLogprob,
     TokenPrompt,
 )
 from assay_serving.ray_paths import LONGEST, ray_directory
@@ -99,6 +100,16 @@ def test_answers_are_split_below_the_message_limit():
     assert [message.id for group in groups for message in group] == [f"i{k}" for k in range(20)]
     assert all(pb.GenerateResponse(completions=group).ByteSize() < 2**22 for group in groups)
     assert len(groups) > 1
+
+
+def test_a_completion_that_fits_no_message_fails_by_its_log_probabilities():
+    many = tuple(TokenLogprob(7, -1.0, "x" * 100) for _ in range(40_000))
+    large = Completion("big", 1, "t", FinishReason.STOP, 9, 1, "sha256:a", "sha256:p", many)
+    small = Completion("ok", 0, "t", FinishReason.STOP, 9, 1, "sha256:a", "sha256:p")
+    ((failed, fine),) = convert.completions([large, small])
+    assert (failed.id, failed.index, failed.prompt_tokens) == ("big", 1, 9)
+    assert (failed.error.code, failed.error.field) == ("INVALID_ARGUMENT", "sampling.logprobs")
+    assert fine.text == "t"
 
 
 def test_no_repr_shows_text():

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from google.protobuf.duration_pb2 import Duration
 
 from assay_core.errors import InvalidArgument, to_proto
+from assay_core.limits import MAX_MESSAGE_BYTES
 from assay_core.pb import serving_pb2 as pb
 from assay_serving.domain import (
     Answer,
@@ -22,6 +23,7 @@ from assay_serving.domain import (
     FinishReason,
     Item,
     Prompt,
+    Result,
     Sampling,
     TextPrompt,
     TokenLogprob,
@@ -32,6 +34,9 @@ from assay_serving.profiling import Load, Profile
 
 RESPONSE_BYTES = 2 * 2**20
 """Largest answer we build; half of what a channel takes."""
+
+LARGEST_COMPLETION = MAX_MESSAGE_BYTES - 2**16
+"""A completion with more log-probabilities than that fits no message."""
 
 DEFAULT_MAX_TOKENS = 16
 
@@ -108,6 +113,8 @@ def completions(answers: Iterable[Answer]) -> Iterator[list[pb.Completion]]:
         if isinstance(result, Delta):
             continue
         message = _completed(result) if isinstance(result, Completion) else _failed(result)
+        if message.ByteSize() > LARGEST_COMPLETION:
+            message = _failed(_too_large(result))
         length = message.ByteSize() + 8
         if group and size + length > RESPONSE_BYTES:
             yield group
@@ -214,6 +221,19 @@ def _failed(failure: Failure) -> pb.Completion:
         prompt_tokens=failure.prompt_tokens,
         prompt_digest=failure.prompt_digest,
         error=to_proto(item_error(failure)),
+    )
+
+
+def _too_large(result: Result) -> Failure:
+    return Failure(
+        result.item_id,
+        result.index,
+        FailureKind.INVALID_ITEM,
+        "sampling.logprobs makes the answer larger than a message may be",
+        field="sampling.logprobs",
+        remedy="ask for fewer alternatives, or score a shorter prompt",
+        prompt_tokens=result.prompt_tokens,
+        prompt_digest=result.prompt_digest,
     )
 
 
