@@ -36,13 +36,15 @@ Target = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A variant's id, `demo`, a checkpoint's directory, or an artifact URI.",
+        help="A variant's id, `demo`, a checkpoint's directory, an artifact URI, or "
+        "`endpoint:NAME` of an external endpoint.",
     ),
 ]
 _LEASE_SECONDS = 60
 _LOAD_TIMEOUT_SECONDS = 900.0
 _CREATE_TIMEOUT_SECONDS = 300.0
 _ROLES = ("system", "user", "assistant")
+_ENDPOINT = "endpoint:"
 
 app = typer.Typer(help="Models in engines.", no_args_is_help=True)
 
@@ -164,7 +166,8 @@ async def generate(
 
 async def _artifact(session: Session, target: str) -> tuple[str, str]:
     """URI and digest of the artifact that a user means; a model means its dense variant."""
-    if "://" in target and target.rstrip("/").rpartition("/")[0].endswith("/artifacts"):
+    uploaded = "://" in target and target.rstrip("/").rpartition("/")[0].endswith("/artifacts")
+    if uploaded or target.startswith(_ENDPOINT):
         return target, ""
     model = documents.locate(target, Path.cwd())
     async with compression(session) as stub:
@@ -192,11 +195,13 @@ async def _known_variant(stub: CompressionStub, identifier: str) -> compression_
 async def _resident(
     session: Session, stub: Stub, uri: str, digest: str, *, lease_seconds: int
 ) -> tuple[serving_pb2.Model, serving_pb2.Lease]:
+    external = uri.startswith(_ENDPOINT)
     request = serving_pb2.LoadModelRequest(
         project=session.settings.project,
         request_id=f"cli-{uuid.uuid4().hex}",
-        artifact_uri=uri,
+        artifact_uri="" if external else uri,
         artifact_digest=digest,
+        endpoint=uri.removeprefix(_ENDPOINT) if external else "",
         lease_ttl=Duration(seconds=lease_seconds) if lease_seconds else None,
         holder="assay generate" if lease_seconds else "assay model load",
     )
