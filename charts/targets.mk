@@ -27,8 +27,9 @@ image-locks: setup ## Make locks/images again from the environments' locks
 	@.venv/bin/python tools/image_locks.py
 
 .PHONY: chart-docs
-chart-docs: .venv/.ready ## Make charts/assay/README.md and docs/operations/metrics.md again
+chart-docs: .venv/.ready ## Make the chart's README table, docs/operations/metrics.md and the dashboards again
 	@.venv/bin/python charts/tools/docs.py
+	@.venv/bin/python charts/tools/dashboards.py
 
 .PHONY: chart-test
 chart-test: .venv/.ready ## Lint, render and test the chart; needs helm, and promtool for the alerts

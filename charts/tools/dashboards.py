@@ -82,9 +82,10 @@ DASHBOARDS: dict[str, tuple[str, list[Panel]]] = {
             Panel("Tokens received per second", {"{{component}}":
                   rate("assay_evaluator_completion_tokens_total", "component")}, "cps"),
             Panel("Evaluations by end", {"{{state}}":
-                  "sum by (state) (assay_evaluator_evaluations_total{$sel})"}, width=12),
-            Panel("Time to parse and score", quantiles("assay_evaluator_score_seconds"), "s",
-                  width=12),
+                  "sum by (state) (assay_evaluator_evaluations_total{$sel})"}),
+            Panel("Time to parse and score", quantiles("assay_evaluator_score_seconds"), "s"),
+            Panel("Texts that a classifier scored per second", {"{{scorer}}":
+                  f"{rate('assay_evaluator_texts_scored_total', 'scorer')} or vector(0)"}, "cps"),
         ],
     ),
     "assay-serving": (
@@ -96,8 +97,13 @@ DASHBOARDS: dict[str, tuple[str, list[Panel]]] = {
             }, "cps"),
             Panel("Completions per second", {"{{outcome}}":
                   rate("assay_serving_completions_total", "outcome")}, "cps"),
+            Panel("Time to the first token", quantiles("assay_serving_first_token_seconds"), "s"),
             Panel("Time to the first finished completion of a batch",
                   quantiles("assay_serving_first_result_seconds"), "s"),
+            Panel("Share of prompt tokens from the prefix cache", {"cached":
+                  f"{rate('assay_serving_cached_prompt_tokens_total')} / "
+                  f"({rate('assay_serving_prompt_tokens_total')} > 0) or vector(0)"},
+                  "percentunit"),
             Panel("Completions in the engines", {"in flight":
                   "sum (assay_serving_in_flight_completions{$sel})"}),
             Panel("Batches that wait for room", {"waiting":
@@ -111,6 +117,9 @@ DASHBOARDS: dict[str, tuple[str, list[Panel]]] = {
             Panel("Time of a load", quantiles("assay_serving_load_seconds", "how"), "s"),
             Panel("Engines that died", {"deaths":
                   "sum (assay_serving_engine_deaths_total{$sel})"}),
+            Panel("Requests of the HTTP door per second", {"{{endpoint}} {{status}}":
+                  f"{rate('assay_serving_http_requests_total', 'endpoint, status')} "
+                  "or vector(0)"}, "reqps"),
         ],
     ),
     "assay-compression": (
@@ -125,9 +134,11 @@ DASHBOARDS: dict[str, tuple[str, list[Panel]]] = {
             Panel("Wall time of a job", quantiles("assay_compression_job_seconds", "method"), "s",
                   width=12),
             Panel("Requests answered by an existing artifact", {"{{method}}":
-                  "sum by (method) (assay_compression_cache_hits_total{$sel})"}, width=6),
+                  "sum by (method) (assay_compression_cache_hits_total{$sel}) or vector(0)"},
+                  width=6),
             Panel("Workers that died", {"{{method}}":
-                  "sum by (method) (assay_compression_worker_deaths_total{$sel})"}, width=6),
+                  "sum by (method) (assay_compression_worker_deaths_total{$sel}) or vector(0)"},
+                  width=6),
         ],
     ),
     "assay-processes": (

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from assay_cli.supervisor.stack import installed_dimensions
+
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "assay"
 TOOLS = ROOT / "charts" / "tools"
@@ -137,3 +139,14 @@ def test_dashboards_are_well_formed(file):
 def test_the_rendered_rule_is_the_tested_file(render):
     (rule,) = render("metrics.rules=on").of("PrometheusRule")
     assert rule["spec"] == yaml.safe_load(RULES.read_text())
+
+
+def test_the_file_for_a_local_prometheus_names_the_usual_ports_of_every_service():
+    ports = {"coordinator": 7500, "compression": 7501, "serving": 7502}
+    ports |= {f"evaluator-{d}": 7510 + place for place, d in enumerate(installed_dimensions())}
+    file = ROOT / "k8s" / "prometheus-local.yaml"
+    config = yaml.safe_load(file.read_text())
+    (job,) = config["scrape_configs"]
+    named = {each["labels"]["component"]: each["targets"] for each in job["static_configs"]}
+    assert named == {name: [f"127.0.0.1:{port}"] for name, port in ports.items()}
+    assert (file.parent / config["rule_files"][0]).resolve() == RULES
