@@ -21,8 +21,8 @@ setup: .venv/.ready .venvs/serving/.ready .venvs/compression/.ready ## Create th
 .venv/.ready: locks/base.lock pyproject.toml $(addsuffix /pyproject.toml,$(BASE_PACKAGES)) tools/env.sh
 	@tools/env.sh .venv locks/base.lock $(BASE_PACKAGES)
 
-.venvs/serving/.ready: locks/serving.lock services/core/pyproject.toml services/serving/pyproject.toml tools/env.sh
-	@tools/env.sh .venvs/serving locks/serving.lock services/core services/serving
+.venvs/serving/.ready: locks/serving.lock services/core/pyproject.toml services/serving/pyproject.toml services/scoring/pyproject.toml tools/env.sh
+	@tools/env.sh .venvs/serving locks/serving.lock services/core services/serving services/scoring
 
 .venvs/compression/.ready: locks/compression.lock services/core/pyproject.toml services/compression/pyproject.toml tools/env.sh
 	@tools/env.sh .venvs/compression locks/compression.lock services/core services/compression
@@ -79,8 +79,8 @@ test-compression: .venvs/compression/.ready ## Tests of the compression service
 	@.venvs/compression/bin/python -m pytest services/compression
 
 .PHONY: test-serving
-test-serving: .venvs/serving/.ready ## Tests of the serving service, with a real vLLM engine
-	@.venvs/serving/bin/python -m pytest services/serving -m "not slow"
+test-serving: .venvs/serving/.ready ## Tests of serving, with a real vLLM engine, and of scoring
+	@.venvs/serving/bin/python -m pytest services/serving services/scoring -m "not slow"
 
 .PHONY: test-families
 test-families: .venvs/serving/.ready ## Serve every family and packing, one engine start each; 20 swaps against offline vLLM
@@ -99,6 +99,10 @@ test-e2e: setup ## Tests of the whole line, every service a process of its own
 	@.venv/bin/python -m pytest tests/e2e
 
 # -- measurements -------------------------------------------------------------------------------
+.PHONY: bench-scoring
+bench-scoring: .venvs/serving/.ready ## Texts per second of a BERT-base classifier
+	@.venvs/serving/bin/python benchmarks/scoring.py
+
 .PHONY: bench-serving
 bench-serving: .venvs/serving/.ready ## Throughput of gateway and Ray Serve against vLLM alone, on the demo model
 	@.venvs/serving/bin/python benchmarks/serving.py

@@ -7,7 +7,7 @@ IMAGE_REGISTRY   ?= assay.local
 IMAGE_TAG        ?= 0.1.0
 IMAGE_ARGS       ?=
 # Service folders; an image has its folder's name.
-IMAGES           ?= coordinator evaluators compression serving cli
+IMAGES           ?= coordinator evaluators compression serving scoring cli
 HELM             ?= helm
 image_name        = $(IMAGE_REGISTRY)/assay/$(1):$(IMAGE_TAG)
 

@@ -21,7 +21,7 @@ SERVICES = ROOT / "services"
 # environment -> services whose dependencies it holds
 ENVIRONMENTS = {
     "base": ["core", "evaluators", "coordinator", "cli"],
-    "serving": ["core", "serving"],
+    "serving": ["core", "serving", "scoring"],
     "compression": ["core", "compression"],
 }
 
