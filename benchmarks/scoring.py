@@ -1,4 +1,4 @@
-"""Measures the scoring service's classifier: texts per second of a BERT-base (`make bench-scoring`).
+"""Measures the scoring service: texts per second of a BERT-base (`make bench-scoring`).
 
     python benchmarks/scoring.py [--texts N] [--words N] [--device auto|cpu|cuda]
 

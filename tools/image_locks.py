@@ -52,14 +52,9 @@ IMAGES: dict[str, Image] = {
     "evaluators": Image("base", ("core", "evaluators"), CLUSTER),
     "coordinator": Image("base", ("core", "coordinator"), CLUSTER),
     "cli": Image("base", ("core", "evaluators", "coordinator", "cli")),
-<<<<<<< HEAD
     "serving": Image("serving", ("core", "serving"), CLUSTER, below=("torch",)),
+    "scoring": Image("serving", ("core", "scoring"), CLUSTER, below=("torch",)),
     "compression": Image("compression", ("core", "compression"), CLUSTER, below=("torch",)),
-=======
-    "serving": Image("serving", ("core", "serving"), below=("torch",)),
-    "scoring": Image("serving", ("core", "scoring"), below=("torch",)),
-    "compression": Image("compression", ("core", "compression"), (POSTGRES,), below=("torch",)),
->>>>>>> b302aa7 (Scoring: Hugging Face classifiers as a service of their own (scoring/v1))
 }
 
 

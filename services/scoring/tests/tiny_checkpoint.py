@@ -14,8 +14,9 @@ def write_checkpoint(folder, *, labels, problem_type, seed=0):
     torch.manual_seed(seed)
     config = BertConfig(
         vocab_size=len(WORDS), hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
-        intermediate_size=32, max_position_embeddings=32, initializer_range=0.5, id2label=dict(enumerate(labels)),
-        label2id={label: k for k, label in enumerate(labels)}, problem_type=problem_type,
+        intermediate_size=32, max_position_embeddings=32, initializer_range=0.5,
+        id2label=dict(enumerate(labels)), label2id={label: k for k, label in enumerate(labels)},
+        problem_type=problem_type,
     )  # fmt: skip
     model = BertForSequenceClassification(config)
     model.save_pretrained(folder, safe_serialization=True)
