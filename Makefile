@@ -94,6 +94,10 @@ test-external: .venvs/serving/.ready ## Generate through an endpoint that is not
 faults-serving: .venvs/serving/.ready ## Kill engine, replica, Ray and gateway under load
 	@.venvs/serving/bin/python -m pytest services/serving/tests/test_kills.py
 
+.PHONY: faults-evaluators
+faults-evaluators: .venv/.ready ## An evaluator killed 20 times at random points (the ordinary test: three times)
+	@ASSAY_TEST_KILLS=20 .venv/bin/python -m pytest services/evaluators/tests/test_kills.py
+
 .PHONY: test-e2e
 test-e2e: setup ## Tests of the whole line, every service a process of its own
 	@.venv/bin/python -m pytest tests/e2e
@@ -106,6 +110,10 @@ bench-scoring: .venvs/serving/.ready ## Texts per second of a BERT-base classifi
 .PHONY: bench-serving
 bench-serving: .venvs/serving/.ready ## Throughput of gateway and Ray Serve against vLLM alone, on the demo model
 	@.venvs/serving/bin/python benchmarks/serving.py
+
+.PHONY: bench-evaluators
+bench-evaluators: .venv/.ready ## Parser rates, planner, memory and resume of the evaluators (PROMPTS=prompts.json of a pack)
+	@.venv/bin/python benchmarks/evaluators.py $(if $(PROMPTS),--prompts $(PROMPTS))
 
 .PHONY: clean
 clean: ## Remove environments, caches and local data (.assay)

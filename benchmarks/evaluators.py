@@ -79,14 +79,16 @@ def main() -> None:
 # -- parsers ---------------------------------------------------------------------------------------
 def parser_rates(prompts: Prompts) -> None:
     """Completions a second of one core, by dimension and parser version."""
-    print("| dimension | characters | assay-2026 | ct-2024-02 | dt-2024-09 |")
-    print("|---|---|---|---|---|")
+    print("| dimension | characters | completions a second by parser version |")
+    print("|---|---|---|")
     for name in dimension_names():
         dimension = load_dimension(name)
         texts = completions(name)
         mean = sum(map(len, texts)) / len(texts)
-        cells = [rate(dimension, version.version, prompts, texts) for version in dimension.parsers]
-        print(f"| {name} | {mean:.0f} | {' | '.join(cells)} |")
+        cells = [
+            f"{v.version} {rate(dimension, v.version, prompts, texts)}" for v in dimension.parsers
+        ]
+        print(f"| {name} | {mean:.0f} | {'; '.join(cells)} |")
     print()
 
 

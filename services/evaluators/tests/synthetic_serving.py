@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from collections import Counter
 from collections.abc import Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from assay_core.errors import FailedPrecondition, Unavailable
@@ -64,10 +64,17 @@ class SyntheticServing(serving_pb2_grpc.ServingServiceServicer):
         self.overlength: Callable[[str], bool] = lambda prompt: False
         self.streams = 0
         self.largest_message = 0
+        self.wanted = (0, asyncio.Event())
 
     @property
     def total(self) -> int:
         return sum(self.generated.values())
+
+    async def reach(self, total: int, seconds: float) -> None:
+        """Waits until so many completions were generated, or so long."""
+        self.wanted = (total, asyncio.Event())
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.wanted[1].wait(), seconds)
 
     async def Generate(self, requests, context):
         self.streams += 1
@@ -80,6 +87,8 @@ class SyntheticServing(serving_pb2_grpc.ServingServiceServicer):
                     raise FailedPrecondition("the lease ended", reason="LEASE_NOT_HELD")
                 await asyncio.sleep(self.delay)
                 yield pb.GenerateResponse(artifact_digest=digest, completions=self._answer(item))
+                if self.total >= self.wanted[0]:
+                    self.wanted[1].set()
                 if self.break_after is not None and self.total >= self.break_after:
                     self.break_after = None
                     raise Unavailable("the engine died")

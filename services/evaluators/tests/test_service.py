@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import signal
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 from synthetic_serving import SyntheticServing, always, random_words, right, serving
 
@@ -140,34 +138,6 @@ async def test_without_lease_or_serving_it_waits_and_never_fails(evaluator, tmp_
         await service.create(lease="lease-1")
         await asyncio.sleep(0.2)
         await service.reach(evaluation.meta.id, "WAITING_FOR_MODEL")
-
-
-async def test_killed_at_random_points_the_scores_are_byte_identical(evaluator, tmp_path):
-    generator = random.Random(3)  # noqa: S311 (repeatable moments to kill at)
-    calm, stormy = SyntheticServing(random_words), SyntheticServing(random_words)
-    async with serving(calm, tmp_path) as address, evaluator("stereotype", address) as service:
-        undisturbed = await service.run(parsers=ALL_PARSERS)
-    stormy.delay = 0.04
-    async with serving(stormy, tmp_path) as address:
-        for _ in range(3):
-            async with evaluator("stereotype", address, home="stormy") as service:
-                evaluation = await service.create(parsers=ALL_PARSERS)
-                await asyncio.sleep(generator.uniform(0.1, 0.9))
-                await service.kill(signal.SIGKILL)
-        stormy.delay = 0.0
-        # Nothing is created again: the new process takes the evaluation up by itself.
-        async with evaluator("stereotype", address, home="stormy") as service:
-            survivor = await service.reach(evaluation.meta.id, "SUCCEEDED")
-    for before, after in zip(undisturbed.scores, survivor.scores, strict=True):
-        assert before.verdicts_digest == after.verdicts_digest
-        assert path(before.score_uri).read_bytes() == path(after.score_uri).read_bytes()
-    for record in survivor.generations:
-        keys = {
-            (row["sample_id"], row["completion_index"])
-            for shard in path(record.uri).glob("shards/*.parquet")
-            for row in pq.ParquetFile(shard).read().to_pylist()
-        }
-        assert len(keys) == record.completions == 8 * 25
 
 
 async def test_sigterm_flushes_and_hands_back(evaluator, tmp_path):
