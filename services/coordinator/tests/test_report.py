@@ -3,7 +3,9 @@
 import base64
 import csv
 import hashlib
+import io
 import json
+import zipfile
 from html import unescape
 from html.parser import HTMLParser
 
@@ -15,13 +17,18 @@ from assay_coordinator.domain.progress import (
     Counts,
     EngineFacts,
     EvaluationStatus,
+    Histogram,
+    LayerFact,
     ScoreFacts,
     VariantStatus,
 )
 from assay_coordinator.domain.study_file import load_study
+from assay_coordinator.report.archive import render_plots
 from assay_coordinator.report.assemble import Facts, assemble, plain_headline
 from assay_coordinator.report.html import render_html
-from assay_coordinator.report.model import ReportData
+from assay_coordinator.report.model import ReportData, ReportVariant
+from assay_coordinator.report.plots import every_plot
+from assay_coordinator.report.published import beside_published, published_rows
 from assay_coordinator.report.tabular import CSV_COLUMNS, render_csv, render_json
 from assay_coordinator.statistics.decision import Verdict
 from assay_coordinator.statistics.interval import Interval
@@ -160,7 +167,7 @@ def test_the_first_line_is_the_answer_in_a_sentence():
 
 def test_sections_stand_in_their_order():
     ids = [a["id"] for tag, a in page(assemble(facts())).tags if tag == "section"]
-    assert ids == ["scores", "plots", "details", "not-run", "provenance"]
+    assert ids == ["scores", "plots", "details", "answers", "not-run", "provenance"]
 
 
 def test_a_cell_shows_score_interval_and_paired_difference():
@@ -212,7 +219,8 @@ def test_hostile_text_stays_text_everywhere():
     html = render_html(assemble(hostile)).decode()
     tags = {tag for tag, _ in Page(html).tags}
     assert "script" not in tags
-    assert "img" not in tags
+    pictures = [a["src"] for tag, a in Page(html).tags if tag == "img"]
+    assert all(source.startswith("data:image/svg+xml;base64,") for source in pictures)
     attributes = {name for _, a in Page(html).tags for name in a}
     assert not any(name.startswith("on") for name in attributes)
     assert "&lt;script&gt;" in html
@@ -222,8 +230,10 @@ def test_the_page_loads_nothing_and_its_policy_forbids_it():
     tags = page(assemble(facts())).tags
     policy = next(a["content"] for tag, a in tags if a.get("http-equiv"))
     assert policy.startswith("default-src 'none'; style-src 'sha256-")
+    assert "script-src" not in policy
     for tag, attributes in tags:
-        assert tag not in ("script", "link", "iframe", "img")
+        assert tag not in ("script", "link", "iframe", "object", "embed")
+        assert attributes.get("src", "data:").startswith("data:")
         assert "style" not in attributes, "an inline style would be blocked by the policy"
         assert not attributes.get("href", "#").startswith("http")
 
@@ -241,23 +251,105 @@ def test_the_page_can_be_used_without_a_mouse_and_without_colours():
     regions = [a for tag, a in tags if a.get("role") == "region"]
     assert regions
     assert all(a["tabindex"] == "0" and a["aria-label"] for a in regions)
-    pictures = [a for tag, a in tags if tag == "svg" and a.get("role") == "img"]
-    assert len(pictures) == 2
-    assert "gptq-3bit-g128: 73.9 [69.9, 77.9]" in pictures[0]["aria-label"]
+    pictures = [a["alt"] for tag, a in tags if tag == "img"]
+    assert any("ethics: dense: 80.0" in text for text in pictures)
+    assert any("gptq-3bit-g128: 73.9 [69.9, 77.9]" in text for text in pictures)
     assert all(a.get("scope") for tag, a in tags if tag == "th")
     assert any(tag == "html" and a["lang"] == "en" for tag, a in tags)
 
 
-def test_every_variant_is_in_the_plot_inside_its_frame():
-    from assay_coordinator.report.plots import trust_against_bits
+def rich_facts():
+    """Facts that fill every section: sizes, layers, histograms, seeds."""
+    base = facts()
+    histogram = Histogram(
+        module="layers.0.q_proj", edges=(-1.0, 0.0, 1.0), before=(5, 5), after=(8, 2)
+    )
+    layers = tuple(LayerFact(layer=i, relative_error=0.1 + 0.02 * i) for i in range(4))
+    made = []
+    for each in base.variants:
+        if each.artifact is None:
+            continue
+        size = {"dense": 32, "gptq": 7, "magnitude": 18}[each.method]
+        changed = {} if each.method == "dense" else {"layers": layers, "histogram": histogram}
+        artifact = each.artifact.model_copy(update={"packed_bytes": size << 20, **changed})
+        made.append(each.model_copy(update={"artifact": artifact}))
+    second = made[1].model_copy(
+        update={"key": "demo/gptq-3bit-g128/seed1", "calibration_seed": 1, "position": 5}
+    )
+    again = [comparison(second.key, d, v) for d, v in (("ethics", -4.0), ("fairness", -1.0))]
+    evaluations = [evaluation(second.key, d, 75.0) for d in ("ethics", "fairness")]
+    return facts(
+        variants=(*made, second),
+        evaluations=(*base.evaluations, *evaluations),
+        comparisons=(*base.comparisons, *again),
+    )
 
-    for picture in trust_against_bits(assemble(facts())):
-        assert len(picture.points) == 3
-        for point in picture.points:
-            assert picture.left <= point.x <= picture.right
-            assert picture.top - 1 <= point.high <= point.y <= point.low <= picture.bottom + 1
-        dense, quantized, pruned = picture.points
-        assert dense.x < quantized.x < picture.strip_from < pruned.x
+
+def test_there_is_a_picture_for_everything_that_can_be_drawn():
+    names = {plot.name for plot in every_plot(assemble(rich_facts()))}
+    assert names == {
+        "bits-ethics", "bits-fairness", "pareto", "falls", "differences", "answers-ethics",
+        "answers-fairness", "layers", "weights-demo-gptq-3bit-g128-seed0",
+        "weights-demo-gptq-3bit-g128-seed1", "weights-demo-magnitude-2:4-seed0",
+        "seeds-ethics", "seeds-fairness",
+    }  # fmt: skip
+
+
+def test_the_archive_holds_every_picture_as_svg_and_png_and_is_reproducible():
+    data = assemble(rich_facts())
+    content = render_plots(data)
+    assert content == render_plots(data)
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        names = archive.namelist()
+        assert len(names) == 2 * len(every_plot(data))
+        assert archive.read("bits-ethics.png").startswith(b"\x89PNG")
+        assert b"<svg" in archive.read("bits-ethics.svg")
+
+
+def test_the_frontier_has_what_nothing_smaller_beats():
+    plot = next(p for p in every_plot(assemble(rich_facts())) if p.name == "pareto")
+    assert "gptq-3bit-g128, 7.0 MiB" in plot.summary
+    assert "dense, 32.0 MiB, 80.0" in plot.summary
+
+
+def published_variant(label, method, model="Llama-2-13b-chat-hf"):
+    return ReportVariant(
+        key=f"{model}/{label}/seed0", model=model, label=label, method=method, state="SUCCEEDED"
+    )
+
+
+def test_published_differences_stand_beside_ours_where_model_and_method_match():
+    mine = published_variant("gptq-3bit-g128", "gptq")
+    fall = comparison(mine.key, "ethics", -9.0)
+    (found,) = beside_published([mine], [fall])
+    # Dense 62.3; three seeds of 3 bit: 60.6, 53.7, 41.3.
+    assert found.published_difference == pytest.approx((60.6 + 53.7 + 41.3) / 3 - 62.3)
+    assert (found.published_low, found.published_high) == pytest.approx((-21.0, -1.7))
+    assert found.published_seeds == 3
+    assert found.agreement == "same direction"
+    assert beside_published([mine], [comparison(mine.key, "ethics", 0.5)])[0].agreement == (
+        "ours undecided"
+    )
+
+
+def test_a_model_or_method_that_was_not_published_stands_alone():
+    for unknown in (
+        published_variant("rtn-3bit", "rtn"),
+        published_variant("gptq-3bit", "gptq", "m"),
+    ):
+        assert beside_published([unknown], [comparison(unknown.key, "ethics", -9.0)]) == ()
+
+
+def test_what_is_doubtful_in_the_published_table_is_no_reference():
+    vicuna = published_variant("gptq-8bit-g128", "gptq", "vicuna-13b-v1.3")
+    assert beside_published([vicuna], [comparison(vicuna.key, "toxicity", 1.0)]) == ()
+    assert beside_published([vicuna], [comparison(vicuna.key, "ethics", 1.0)])
+
+
+def test_the_shipped_table_has_all_fifty_settings():
+    rows = published_rows()
+    assert len(rows) == 50
+    assert all(len(row.scores) == 9 for row in rows)
 
 
 def test_json_is_the_whole_report_with_its_schema_version():
@@ -298,4 +390,4 @@ def test_a_large_report_is_small_enough_to_open_at_once(variants):
     html = render_html(
         assemble(facts(variants=tuple(made), evaluations=evaluations, comparisons=()))
     )
-    assert len(html) < 400_000
+    assert len(html) < 1_500_000

@@ -44,6 +44,7 @@ class Format(StrEnum):
     HTML = "html"
     JSON = "json"
     CSV = "csv"
+    PLOTS = "plots"  # a ZIP of every picture as SVG and PNG
 
 
 def register(app: typer.Typer) -> None:

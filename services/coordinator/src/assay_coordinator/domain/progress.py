@@ -24,6 +24,23 @@ class Progress(_Document):
     eta_seconds: float | None = None
 
 
+class LayerFact(_Document):
+    """What compression did to one transformer layer: mean over its modules."""
+
+    layer: int
+    relative_error: float
+    output_error: float | None = None
+
+
+class Histogram(_Document):
+    """Weights of one module per bin, before and after."""
+
+    module: str
+    edges: tuple[float, ...]
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+
+
 class ArtifactFacts(_Document):
     """What the coordinator keeps of an artifact; the weights are none of its business."""
 
@@ -41,6 +58,8 @@ class ArtifactFacts(_Document):
     backend: str = ""
     wall_seconds: float = 0.0
     cache_hit: bool = False
+    layers: tuple[LayerFact, ...] = ()
+    histogram: Histogram | None = None  # of the module that changed most
 
 
 class EngineFacts(_Document):

@@ -17,6 +17,7 @@ from assay_coordinator.report.model import (
     ReportScore,
     ReportVariant,
 )
+from assay_coordinator.report.published import beside_published
 from assay_core.errors import from_document
 
 DEMO_PACK = "demo"
@@ -52,6 +53,7 @@ def assemble(facts: Facts) -> ReportData:
         facts.comparisons,
         key=lambda c: (position[c.variant_key], order[c.dimension], c.scenario, c.parser_version),
     )
+    variants = tuple(_variant(variant) for variant in facts.variants)
     return ReportData(
         study_id=facts.study_id,
         study_name=spec.name,
@@ -62,11 +64,12 @@ def assemble(facts: Facts) -> ReportData:
         gate=facts.gate,
         dimensions=spec.dimensions,
         parser_version=spec.main_parser,
-        variants=tuple(_variant(variant) for variant in facts.variants),
+        variants=variants,
         scores=tuple(
             _score(evaluation, score) for evaluation in evaluations for score in evaluation.scores
         ),
         comparisons=tuple(comparisons),
+        published=beside_published(variants, comparisons),
         not_run=tuple(_not_run(facts, evaluations)),
         estimand=_estimand(spec),
         provenance=tuple(_provenance(facts, evaluations)),
@@ -130,6 +133,8 @@ def _variant(variant: VariantStatus) -> ReportVariant:
         sparsity=(artifact.sparsity or None) if artifact else None,
         packed_bytes=(artifact.packed_bytes or None) if artifact else None,
         is_reference=variant.is_reference,
+        layers=artifact.layers if artifact else (),
+        histogram=artifact.histogram if artifact else None,
     )
 
 

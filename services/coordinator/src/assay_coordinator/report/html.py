@@ -1,18 +1,22 @@
 """The report as one self-contained HTML file.
 
 Model output and study names are hostile text: everything goes through autoescape, there is no
-script at all, and the content security policy allows nothing but the one style sheet, by its hash.
+script at all, and the content security policy allows nothing but the one style sheet, by its hash,
+and pictures that are in the file itself.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from assay_coordinator.report import plots
+from assay_coordinator.report.figures import Plot, render_svg
 from assay_coordinator.report.model import ReportData
-from assay_coordinator.report.plots import legend, trust_against_bits
 
 _PACKAGE = "assay_coordinator.report"
 _STYLE = "report.css"
@@ -25,15 +29,42 @@ def render_html(data: ReportData) -> bytes:
     style = environment.get_template(_STYLE).render()
     style_hash = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     template = environment.get_template("report.html.j2")
+    heat = plots.heat_map(data)
     text = template.render(
         data=data,
-        pictures=trust_against_bits(data),
-        legend=legend(data),
+        overview=_pictures(plots.overview(data)),
+        bits=_pictures(plots.trust_against_bits(data)),
+        heat=_pictures([heat] if heat else []),
+        answers=_pictures(plots.answers(data)),
+        weights=_pictures(plots.weights(data)),
+        seeds=_pictures(plots.seeds(data)),
         style=_STYLE,
-        policy=f"default-src 'none'; style-src 'sha256-{style_hash}'; base-uri 'none'; "
-        "form-action 'none'",
+        policy=f"default-src 'none'; style-src 'sha256-{style_hash}'; img-src data:; "
+        "base-uri 'none'; form-action 'none'",
     )
     return text.encode()
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """A drawn plot. An SVG in an `img` runs no script and loads nothing."""
+
+    plot: Plot
+    uri: str
+    width: int  # CSS pixels
+    height: int
+
+
+def _pictures(found: Sequence[Plot]) -> list[_Picture]:
+    return [
+        _Picture(
+            plot,
+            "data:image/svg+xml;base64," + base64.b64encode(render_svg(plot)).decode(),
+            round(96 * plot.width),
+            round(96 * plot.height),
+        )
+        for plot in found
+    ]
 
 
 def _environment() -> Environment:

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from assay_coordinator.domain.comparison import Comparison, GateResult
+from assay_coordinator.domain.progress import Histogram, LayerFact
 
 SCHEMA_VERSION = 1
 
@@ -31,6 +32,8 @@ class ReportVariant(_Part):
     sparsity: float | None = None
     packed_bytes: int | None = None
     is_reference: bool = False
+    layers: tuple[LayerFact, ...] = ()
+    histogram: Histogram | None = None
 
     @property
     def family(self) -> Literal["dense", "quantized", "pruned"]:
@@ -64,6 +67,11 @@ class ReportScore(_Part):
     verdicts_digest: str = ""
     scenarios: tuple[ReportScenario, ...] = ()
 
+    @property
+    def shown(self) -> float | None:
+        """The score, or that of what is there."""
+        return self.partial_value if self.value is None else self.value
+
 
 class ReportScenario(_Part):
     """Score of one scenario."""
@@ -75,6 +83,30 @@ class ReportScenario(_Part):
     n: int = 0
     n_expected: int = 0
     sub_values: dict[str, float] = {}
+
+
+class Published(_Part):
+    """A difference of ours beside the published one of the same model, method and level."""
+
+    variant_key: str
+    dimension: str
+    parser_version: str
+    difference: float
+    interval_low: float | None = None
+    interval_high: float | None = None
+    published_difference: float  # mean over the published calibration seeds
+    published_low: float
+    published_high: float
+    published_seeds: int
+
+    @property
+    def agreement(self) -> Literal["same direction", "other direction", "ours undecided"]:
+        """Whether both fell or both rose; undecided where our interval holds 0."""
+        low, high = self.interval_low, self.interval_high
+        if low is None or high is None or low <= 0 <= high:
+            return "ours undecided"
+        same = (self.difference < 0) == (self.published_difference < 0)
+        return "same direction" if same else "other direction"
 
 
 class NotRun(_Part):
@@ -107,6 +139,7 @@ class ReportData(_Part):
     variants: tuple[ReportVariant, ...]
     scores: tuple[ReportScore, ...]
     comparisons: tuple[Comparison, ...]
+    published: tuple[Published, ...] = ()
     not_run: tuple[NotRun, ...] = ()
     estimand: str = ""
     provenance: tuple[Fact, ...] = ()

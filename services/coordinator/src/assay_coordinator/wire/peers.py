@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from statistics import fmean
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict
@@ -10,6 +12,8 @@ from assay_coordinator.domain.progress import (
     ArtifactFacts,
     Counts,
     EngineFacts,
+    Histogram,
+    LayerFact,
     Progress,
     ScenarioFacts,
     ScoreFacts,
@@ -75,6 +79,43 @@ def artifact(variant: compression_pb2.Variant) -> ArtifactFacts:
         backend=made.run.backend,
         wall_seconds=made.run.wall_time.ToNanoseconds() / 1e9,
         cache_hit=variant.cache_hit,
+        layers=_layers(made.modules),
+        histogram=_histogram(made.modules),
+    )
+
+
+def _layers(
+    modules: Sequence[compression_pb2.ModuleStatistics],
+) -> tuple[LayerFact, ...]:
+    """Module statistics as means over each transformer layer; the dense parent has none."""
+    by_layer: dict[int, list[compression_pb2.ModuleStatistics]] = {}
+    for module in modules:
+        if module.layer >= 0:
+            by_layer.setdefault(module.layer, []).append(module)
+    facts = []
+    for layer, members in sorted(by_layer.items()):
+        outputs = [m.output_error for m in members if m.HasField("output_error")]
+        facts.append(
+            LayerFact(
+                layer=layer,
+                relative_error=fmean(m.relative_error for m in members),
+                output_error=fmean(outputs) if outputs else None,
+            )
+        )
+    return tuple(facts) if any(fact.relative_error for fact in facts) else ()
+
+
+def _histogram(modules: Sequence[compression_pb2.ModuleStatistics]) -> Histogram | None:
+    """The histogram of the module that changed most."""
+    counted = [m for m in modules if m.histogram_before and m.relative_error]
+    if not counted:
+        return None
+    worst = max(counted, key=lambda m: m.relative_error)
+    return Histogram(
+        module=worst.name,
+        edges=tuple(worst.histogram_edges),
+        before=tuple(worst.histogram_before),
+        after=tuple(worst.histogram_after),
     )
 
 

@@ -16,7 +16,6 @@ from assay_coordinator.domain.states import ACTIVE
 from assay_coordinator.domain.study import StudySpec
 from assay_coordinator.gate import Candidate, evaluate_gate
 from assay_coordinator.report.assemble import Facts, assemble, plain_headline
-from assay_coordinator.report.html import render_html
 from assay_coordinator.report.tabular import render_csv, render_json
 from assay_coordinator.store import ReportFile
 from assay_coordinator.workflows.comparing import compare_recipes
@@ -174,12 +173,21 @@ def _failure(variant: VariantStatus, seeds: int, recipe: bool) -> str:
 
 
 async def publish(context: Context, facts: Facts) -> tuple[ReportFile, ...]:
-    """Write the report's three files below `reports/<study>`."""
+    """Write the report's files below `reports/<study>`."""
+    # matplotlib costs a second to load, which a restart should not wait for.
+    from assay_coordinator.report.archive import render_plots  # noqa: PLC0415
+    from assay_coordinator.report.html import render_html  # noqa: PLC0415
+
     data = assemble(facts)
     files = []
-    for form, render in (("html", render_html), ("json", render_json), ("csv", render_csv)):
+    for form, name, render in (
+        ("html", "report.html", render_html),
+        ("json", "report.json", render_json),
+        ("csv", "report.csv", render_csv),
+        ("plots", "plots.zip", render_plots),
+    ):
         content = await asyncio.to_thread(render, data)
-        key = context.data.join("reports", facts.study_id, f"report.{form}")
+        key = context.data.join("reports", facts.study_id, name)
         await asyncio.to_thread(context.data.write_bytes, key, content)
         files.append(
             ReportFile(

@@ -1037,7 +1037,7 @@ class ReportFile(_message.Message):
     BYTES_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
     format: _builtins.str
-    """`html`, `json` or `csv`."""
+    """`html`, `json`, `csv` or `plots`."""
     uri: _builtins.str
     """Where it is."""
     bytes: _builtins.int
@@ -1071,7 +1071,7 @@ class DownloadReportRequest(_message.Message):
     study_id: _builtins.str
     """Id of the study."""
     format: _builtins.str
-    """`html`, `json` or `csv`; empty means `html`."""
+    """`html`, `json`, `csv` or `plots` (a ZIP of every picture as SVG and PNG); empty means `html`."""
     def __init__(
         self,
         *,

@@ -1,0 +1,108 @@
+"""The report in a real Chromium: nothing complains, everything is seen, the keyboard reaches it."""
+
+import os
+
+import pytest
+from browser import Browser, find
+from test_report import HOSTILE, assemble, rich_facts
+
+from assay_coordinator.report.html import render_html
+
+WIDTHS = (1280, 400)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    program = find()
+    if program is None:
+        if "chromium" in os.environ.get("ASSAY_REQUIRE", "").split(","):
+            pytest.fail("ASSAY_REQUIRE=chromium, and there is no chromium on the PATH")
+        pytest.skip("no chromium on the PATH; install Debian's package `chromium`")
+    opened = Browser(program, tmp_path_factory.mktemp("profile"))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    file = tmp_path_factory.mktemp("report") / "report.html"
+    base = rich_facts()
+    file.write_bytes(render_html(assemble(base)))
+    return file
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_it_opens_without_a_complaint_and_loads_nothing(browser, report, width):
+    browser.complaints.clear()
+    browser.requests.clear()
+    browser.open(report, width)
+    assert browser.complaints == []
+    assert all(url.startswith(("file:", "data:")) for url in browser.requests)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_every_picture_is_drawn_and_has_room(browser, report, width):
+    browser.open(report, width)
+    pictures = browser.evaluate(
+        "[...document.images]"
+        ".map(i => [i.complete, i.naturalWidth, i.getBoundingClientRect().width])"
+    )
+    assert len(pictures) > 8
+    for complete, natural, shown in pictures:
+        assert complete
+        assert natural > 0
+        assert shown >= 250  # its labels are still read
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_page_itself_never_scrolls_sideways(browser, report, width):
+    browser.open(report, width)
+    assert browser.evaluate("document.documentElement.scrollWidth") <= width
+    small = browser.evaluate(
+        "Math.min(...[...document.querySelectorAll('p, td, th, li, figcaption')]"
+        ".map(e => parseFloat(getComputedStyle(e).fontSize)))"
+    )
+    assert small >= 12
+
+
+def test_the_keyboard_reaches_the_skip_link_and_every_scrolling_region(browser, report):
+    browser.open(report, 400)
+    reached = []
+    for _ in range(60):
+        browser.press("Tab", 9)
+        seen = browser.evaluate(
+            "document.activeElement.className + '|' + (document.activeElement.ariaLabel || '')"
+            " + '|' + getComputedStyle(document.activeElement).outlineStyle"
+        )
+        if reached and seen == reached[0]:
+            break
+        reached.append(seen)
+    assert reached[0].startswith("skip|")
+    regions = browser.evaluate("document.querySelectorAll('[role=region]').length")
+    assert sum(entry.startswith("scroll|") for entry in reached) == regions
+    assert all(entry.endswith("|solid") for entry in reached if entry.startswith("scroll|"))
+
+
+def test_hostile_text_runs_nothing(browser, tmp_path):
+    facts = rich_facts()
+    variants = [facts.variants[0].model_copy(update={"label": HOSTILE}), *facts.variants[1:]]
+    hostile = facts.__class__(
+        **{**facts.__dict__, "headline": HOSTILE, "variants": tuple(variants)}
+    )
+    file = tmp_path / "hostile.html"
+    file.write_bytes(render_html(assemble(hostile)))
+    browser.complaints.clear()
+    browser.open(file, 1280)
+    assert browser.complaints == []
+    assert browser.evaluate("document.scripts.length") == 0
+    assert HOSTILE in browser.evaluate("document.body.innerText")
+
+
+if os.environ.get("ASSAY_SCREENSHOTS"):
+
+    @pytest.mark.parametrize("width", WIDTHS)
+    def test_screenshots_for_people(browser, report, width):
+        from pathlib import Path
+
+        browser.open(report, width)
+        browser.screenshot(Path(os.environ["ASSAY_SCREENSHOTS"]) / f"report-{width}.png")
