@@ -25,6 +25,7 @@ from assay_coordinator.domain.progress import (
 from assay_coordinator.domain.study_file import load_study
 from assay_coordinator.report.archive import render_plots
 from assay_coordinator.report.assemble import Facts, assemble, plain_headline
+from assay_coordinator.report.figures import render_svg
 from assay_coordinator.report.html import render_html
 from assay_coordinator.report.model import ReportData, ReportVariant
 from assay_coordinator.report.plots import every_plot
@@ -304,6 +305,16 @@ def test_the_archive_holds_every_picture_as_svg_and_png_and_is_reproducible():
         assert len(names) == 2 * len(every_plot(data))
         assert archive.read("bits-ethics.png").startswith(b"\x89PNG")
         assert b"<svg" in archive.read("bits-ethics.svg")
+
+
+def test_a_name_that_is_no_formula_and_has_no_end_is_drawn_as_it_stands():
+    base = rich_facts()
+    odd = [
+        v.model_copy(update={"label": text})
+        for v, text in zip(base.variants, ("$\\frac{", "x" * 500, HOSTILE, "\n\x00"), strict=True)
+    ]
+    data = assemble(Facts(**{**base.__dict__, "variants": tuple(odd)}))
+    assert all(render_svg(plot).startswith(b"<?xml") for plot in every_plot(data))
 
 
 def test_the_frontier_has_what_nothing_smaller_beats():

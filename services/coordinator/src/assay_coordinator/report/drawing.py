@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from matplotlib.lines import Line2D
+
 from assay_coordinator.report.figures import style_of
 from assay_coordinator.report.model import ReportScore, ReportVariant
 
 ROW = 0.26  # inches of a line of text
+_LONGEST = 28  # characters of a label
 _ANSWERS = (
     ("answered", "#0072b2", ""),
     ("refused", "#d55e00", "///"),
@@ -20,6 +23,11 @@ _ANSWERS = (
 def mean(values: Sequence[float]) -> float:
     """Arithmetic mean."""
     return sum(values) / len(values)
+
+
+def short(text: str) -> str:
+    """A label that leaves room for the picture."""
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def draw_bits(cells: Sequence[tuple[ReportVariant, ReportScore]], figure: Any) -> None:
@@ -52,11 +60,25 @@ def draw_bits(cells: Sequence[tuple[ReportVariant, ReportScore]], figure: Any) -
         for x, (variant, score) in enumerate(pruned):
             _point(axes[1], x, variant, score)
         labels = [
-            v.label.removeprefix(f"{v.method}-") if len(pruned) <= 3 else "" for v, _ in pruned
+            short(v.label.removeprefix(f"{v.method}-")) if len(pruned) <= 3 else ""
+            for v, _ in pruned
         ]
         axes[1].set_xticks(range(len(pruned)), labels)
         axes[1].set_xlim(-0.6, len(pruned) - 0.4)
         axes[1].set_xlabel("pruned")
+    _legend(figure, [variant for variant, _ in cells])
+
+
+def _legend(figure: Any, variants: Sequence[ReportVariant]) -> None:
+    """Marker and colour of each method, above the picture."""
+    methods = dict.fromkeys(variant.method for variant in variants)
+    handles = [
+        Line2D([], [], linestyle="", marker=style_of(method)[0], color=style_of(method)[1])
+        for method in methods
+    ]
+    figure.legend(
+        handles, list(methods), loc="outside upper center", ncols=4, fontsize=7.5, frameon=False
+    )
 
 
 def _apart(ticks: Sequence[float]) -> list[float]:
@@ -94,7 +116,9 @@ def draw_pareto(
         marker, colour = style_of(variant.method)
         axis.plot([size], [trust], marker, color=colour, markersize=7)
     for variant, size, trust in best:
-        axis.annotate(variant.label, (size, trust), (5, 5), textcoords="offset points", fontsize=8)
+        axis.annotate(
+            short(variant.label), (size, trust), (5, 5), textcoords="offset points", fontsize=8
+        )
     axis.set_xlabel("packed weights, MiB")
     axis.set_ylabel("mean trust score")
     axis.margins(x=0.12, y=0.15)
@@ -113,6 +137,7 @@ def draw_falls(by_dimension: dict[str, list[tuple[ReportVariant, float]]], figur
     axis.invert_yaxis()
     axis.margins(y=0.15)
     axis.set_xlabel("paired difference in points; the bar is the mean of the variants")
+    _legend(figure, [variant for values in by_dimension.values() for variant, _ in values])
 
 
 def draw_heat(
@@ -141,7 +166,7 @@ def draw_heat(
 
 def _seeded(variant: ReportVariant) -> str:
     seed = f" ({variant.calibration_seed})" if variant.calibration_seed else ""
-    return f"{variant.label}{seed}"
+    return f"{short(variant.label)}{seed}"
 
 
 def draw_answers(cells: Sequence[tuple[ReportVariant, ReportScore]], figure: Any) -> None:
@@ -199,7 +224,8 @@ def draw_histogram(variant: ReportVariant, figure: Any) -> None:
     axis.stairs(histogram.before, edges, color="black", label="before", linewidth=1)
     colour = style_of(variant.method)[1]
     axis.stairs(histogram.after, edges, color=colour, label="after", fill=True, alpha=0.6)
-    axis.set_yscale("symlog", linthresh=10)
+    axis.set_yscale("log")
+    axis.set_ylim(bottom=0.8)
     axis.set_xlabel("weight")
     axis.set_ylabel("count")
     axis.legend(fontsize=8, frameon=False)
@@ -213,7 +239,7 @@ def draw_seeds(points: dict[str, list[float]], methods: dict[str, str], figure: 
         axis.plot(values, [y] * len(values), marker, color=colour, markersize=6, alpha=0.8)
         axis.plot([mean(values)], [y], "|", color="black", markersize=14)
     axis.axvline(0, color="black", linewidth=0.8)
-    axis.set_yticks(range(len(points)), [name.split("/", 1)[1] for name in points])
+    axis.set_yticks(range(len(points)), [short(name.split("/", 1)[1]) for name in points])
     axis.invert_yaxis()
     axis.margins(y=0.3, x=0.1)
-    axis.set_xlabel("paired difference in points, one mark per calibration seed")
+    axis.set_xlabel("paired difference in points")

@@ -38,6 +38,7 @@ _LOOK = {
     "grid.color": "#e3e6ea",
     "axes.axisbelow": True,
     "svg.fonttype": "path",
+    "text.parse_math": False,  # names of users may hold a dollar sign
     "svg.hashsalt": "assay",
 }
 _DPI = 144
