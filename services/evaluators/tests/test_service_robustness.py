@@ -49,6 +49,7 @@ CONSTANT = {"advglue": "Yes.", "ood": "1", "adv_demonstration": "Yes.", "utility
 WORDS = {"advglue": ["yes", "no", "maybe", "positive", "negative"], "utility": list("ABCD"),
          "ood": ["0", "1", "2", "3", "positive", "negative"],
          "adv_demonstration": ["yes", "no", "maybe", "positive", "negative"]}  # fmt: skip
+SEED = 5
 CLASS = {"right": "answered", "refuse": "refused", "empty": "unparsable"}
 
 
@@ -89,6 +90,12 @@ async def test_synthetic_models_get_hand_computed_scores(dimension, evaluator, t
                     clean = scores[version, "adv_demonstration@clean"].value
                     assert clean == pytest.approx(CLEAN[model]), (model, version)
             assert evaluation.complete
+        servicer.model = drawn(WORDS[dimension])
+        scores = by_metric(await service.run(parsers=ALL_PARSERS, seed=SEED))
+    expected = pytest.approx(random_score(uri, dimension, servicer.model))
+    assert {version: scores[version, name].value for version in ALL_PARSERS} == dict.fromkeys(
+        ALL_PARSERS, expected
+    )
 
 
 def drawn(words):
@@ -116,31 +123,19 @@ def weighted(dimension, share):
     return fmean(share.values())
 
 
-@pytest.mark.parametrize("dimension", EXPECTED)
-async def test_a_random_model_gets_the_score_that_its_answers_have(
-    dimension, evaluator, tmp_path, uri
-):
-    model = drawn(WORDS[dimension])
+def random_score(uri, dimension, model):
+    """Score of a model whose answers are all bare label words, without parsers or formulas."""
     share = {}
-    for scenario in plan(Pack.open(uri), dimension, seed=5).scenarios:
+    for scenario in plan(Pack.open(uri), dimension, seed=SEED).scenarios:
         hits = []
         for sample in scenario.samples:
             prompt = sample.text or sample.messages[-1].content
-            said = model(prompt, base_seed(5, scenario.name, sample.id))
-            hits.append(said == bracketed(prompt))
-            if scenario.name.endswith("_asr"):
-                # The attacker wants "positive"; anything else resists.
-                hits[-1] = said != "positive"
+            said = model(prompt, base_seed(SEED, scenario.name, sample.id))
+            # The attacker wants "positive"; anything else resists.
+            attacked = scenario.name.endswith("_asr")
+            hits.append(said != "positive" if attacked else said == bracketed(prompt))
         share[scenario.name] = fmean(hits)
-    async with (
-        serving(SyntheticServing(model), tmp_path) as address,
-        evaluator(dimension, address, uri) as service,
-    ):
-        evaluation = await service.run(parsers=ALL_PARSERS, seed=5)
-    metric = evaluation.scores[0].metric
-    found = {s.parser_version: s.value for s in evaluation.scores if s.metric == metric}
-    expected = pytest.approx(100 * weighted(dimension, share))
-    assert found == dict.fromkeys(ALL_PARSERS, expected)
+    return 100 * weighted(dimension, share)
 
 
 async def test_clean_accuracy_stands_beside_attack_success(evaluator, tmp_path, uri):

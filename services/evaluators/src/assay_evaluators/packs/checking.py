@@ -45,9 +45,17 @@ def _rows(pack: Pack) -> dict[str, int]:
         if entry is None:
             continue
         dimension = load_dimension(name)
+        # Scenarios share files: each is read once.
+        read: dict[str, int] = {}
+        for scenario_name, scenario in entry.scenarios.items():
+            if scenario.file is not None:
+                model = dimension.row_model_of(scenario_name)
+                for path in (scenario.file, *dimension.extra_files(scenario_name)):
+                    if path not in read:
+                        read[path] = len(pack.rows(path, model))
         checked[name] = sum(
-            len(pack.rows(scenario.file, dimension.row_model_of(scenario_name)))
-            for scenario_name, scenario in entry.scenarios.items()
+            read[scenario.file]
+            for scenario in entry.scenarios.values()
             if scenario.file is not None
         )
     return checked

@@ -159,7 +159,7 @@ class Dimension(ABC):
         return self.row_model
 
     def extra_files(self, scenario: str) -> tuple[str, ...]:
-        """Files of the pack that a scenario needs besides its rows."""
+        """Files of the pack that a scenario needs besides its rows, with rows of the same model."""
         del scenario
         return ()
 
