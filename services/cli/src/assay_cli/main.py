@@ -5,7 +5,17 @@ from __future__ import annotations
 import typer
 
 from assay_cli.app import accept_common_before
-from assay_cli.commands import data, models, report, score, service, stack, study, variants
+from assay_cli.commands import (
+    calibration,
+    data,
+    models,
+    report,
+    score,
+    service,
+    stack,
+    study,
+    variants,
+)
 
 app = typer.Typer(
     name="assay",
@@ -21,6 +31,7 @@ variants.register(app)
 app.add_typer(variants.app, name="variants", rich_help_panel="Models")
 app.add_typer(models.app, name="model", rich_help_panel="Models")
 models.register(app)
+calibration.register(data.app)
 app.add_typer(data.app, name="data", rich_help_panel="Data")
 stack.register(app)
 service.register(app)

@@ -17,11 +17,11 @@ from assay_core.server import serve
 from assay_core.settings import load_settings
 from assay_core.storage import ObjectStore
 from assay_evaluators.packs.depot import PackDepot
+from assay_evaluators.scorers.registry import Scorers
 from assay_evaluators.sdk.dimension import load_dimension
 from assay_evaluators.sdk.generate import Generator
 from assay_evaluators.service.evaluations import Evaluations
 from assay_evaluators.service.pack_access import PackAccess
-from assay_evaluators.service.scorers import Scorers
 from assay_evaluators.service.servicer import EvaluationServicer
 from assay_evaluators.service.servicer_packs import PackServicer
 from assay_evaluators.service.settings import EvaluatorSettings

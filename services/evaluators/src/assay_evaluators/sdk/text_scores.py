@@ -77,6 +77,17 @@ def checked(value: float) -> TextScore:
     return TextScore(None, SCORER_ERROR)
 
 
+async def scores_of(scorer: Scorer, texts: Sequence[str]) -> list[TextScore]:
+    """Scores of a batch, in order. Blank text is the same to every scorer, so none is asked.
+
+    Raises:
+        AssayError: What the scorer raised.
+    """
+    asked = [text for text in texts if text.strip()]
+    values = iter(await scorer.score(asked) if asked else ())
+    return [next(values) if text.strip() else TextScore(None, BLANK) for text in texts]
+
+
 class TextScoreStore:
     """Scores of the completions of one generation by one scorer. All methods block.
 
@@ -165,13 +176,8 @@ async def score_missing(
         scores = TextScoreStore(store, scorer.id, scenario.generation_digest)
         batches = _missing_batches(store, scenario, scores, text_of, scorer.batch)
         while batch := await asyncio.to_thread(next, batches, None):
-            found = dict.fromkeys(batch, TextScore(None, BLANK))
-            # Blank text is the same to every scorer, so none is asked.
-            asked = {digest: text for digest, text in batch.items() if text.strip()}
-            if asked:
-                values = await scorer.score(list(asked.values()))
-                found |= zip(asked, values, strict=True)
-            await asyncio.to_thread(scores.write, found)
+            found = await scores_of(scorer, list(batch.values()))
+            await asyncio.to_thread(scores.write, dict(zip(batch, found, strict=True)))
             count += len(batch)
             if progress is not None:
                 await progress(len(batch))

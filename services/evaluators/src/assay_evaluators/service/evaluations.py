@@ -19,6 +19,7 @@ from assay_core.logs import exception_facts, get_logger
 from assay_core.resources import Draft, Progress, Record, ResourceStore, State
 from assay_core.storage import ObjectStore
 from assay_evaluators import metrics
+from assay_evaluators.scorers.registry import Scorers
 from assay_evaluators.sdk.dimension import Dimension, Metric, ParserVersion
 from assay_evaluators.sdk.generate import Generator, Lease, ModelGoneError
 from assay_evaluators.sdk.plan import Plan, make_plan
@@ -29,7 +30,6 @@ from assay_evaluators.sdk.text_scores import score_missing
 from assay_evaluators.sdk.work import count_missing
 from assay_evaluators.service.examples import Page, Query, read_page, require_display
 from assay_evaluators.service.pack_access import PackAccess
-from assay_evaluators.service.scorers import Scorers
 
 _LOG = get_logger("assay.evaluations")
 _PROGRESS_SECONDS = 0.5

@@ -1,4 +1,4 @@
-"""Which classifier an evaluator uses for a metric."""
+"""Classifiers by id: the embedded one, and those of a scoring service."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Scorers:
             return self._embedded
         if self._stub is None:
             raise FailedPrecondition(
-                f"scorer {scorer} needs a scoring service, and this evaluator knows none",
+                f"scorer {scorer} needs a scoring service, and none is known here",
                 field="metric",
                 reason="NO_SCORING_SERVICE",
-                remedy=f"start the evaluator with --scoring HOST:PORT, or use {embedded.ID}",
+                remedy=f"name one with --scoring HOST:PORT, or use {embedded.ID}",
             )
         return EndpointScorer(self._stub, scorer)
