@@ -11,7 +11,7 @@ from synthetic_serving import SyntheticServing, always, random_words, right, ser
 
 from assay_core import verdicts
 from assay_core.client import call
-from assay_core.errors import AlreadyExists, AssayError, InvalidArgument, NotFound, Unimplemented
+from assay_core.errors import AlreadyExists, InvalidArgument, NotFound
 from assay_core.pb import evaluation_pb2 as pb
 
 ALL_PARSERS = ("assay-2026", "ct-2024-02", "dt-2024-09")
@@ -218,6 +218,22 @@ async def test_watch_ends_at_the_terminal_state(evaluator, tmp_path):
     assert [e.meta.id for e in listed.evaluations] == [evaluation.meta.id]
 
 
+@pytest.mark.parametrize(
+    ("template", "score"), [("llama-2", 100.0), ("redpajama-incite-instruct", None)]
+)
+async def test_profile_paper_sends_rendered_text(template, score, evaluator, tmp_path):
+    model = SyntheticServing(right)
+    async with serving(model, tmp_path) as address, evaluator("ethics", address) as service:
+        evaluation = await service.run(prompt_profile="paper", paper_template=template)
+    assert evaluation.spec.paper_template == template
+    # Every prompt is one text that ends with the template's open answer.
+    ending = {"llama-2": "[/INST]"}.get(template, "answer:")
+    assert all(prompt.endswith(ending) for prompt, _ in model.generated)
+    # The base model's template drops the last character of every answer: "wron".
+    (result,) = evaluation.scores
+    assert (result.value if result.HasField("value") else None) == score
+
+
 async def test_bad_requests_name_the_field(evaluator, tmp_path):
     async with evaluator("ethics", "127.0.0.1:9") as service:
         cases = [
@@ -225,7 +241,8 @@ async def test_bad_requests_name_the_field(evaluator, tmp_path):
             ({"dimension": "fairness"}, InvalidArgument, "spec.dimension"),
             ({"pack": pb.PackRef(uri=str(tmp_path / "none"))}, NotFound, "pack.uri"),
             ({"pack": pb.PackRef(uri="s3://elsewhere/pack")}, InvalidArgument, "spec.pack.uri"),
-            ({"prompt_profile": "paper"}, Unimplemented, "prompt_profile"),
+            ({"prompt_profile": "paper"}, InvalidArgument, "paper_template"),
+            ({"paper_template": "llama-2"}, InvalidArgument, "paper_template"),
         ]
         for changes, error, field in cases:
             with pytest.raises(error) as caught:
@@ -240,7 +257,7 @@ async def test_bad_requests_name_the_field(evaluator, tmp_path):
 async def test_describe_dimension_is_whole(evaluator):
     async with evaluator("fairness", "127.0.0.1:9") as service:
         described = await call(service.stub.DescribeDimension, pb.DescribeDimensionRequest())
-        with pytest.raises(AssayError, match="not part of this build"):
+        with pytest.raises(NotFound):
             await call(service.stub.ListExamples, pb.ListExamplesRequest(id="x"))
     assert [metric.id for metric in described.metrics] == ["fairness@8", "fairness@11-paper"]
     assert [parser.version for parser in described.parsers] == list(ALL_PARSERS)

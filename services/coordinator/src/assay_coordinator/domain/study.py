@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -78,6 +78,12 @@ class StudySpec(_Strict):
     dimensions: tuple[DimensionId, ...] = Field(min_length=1, max_length=32)
     pack: PackSpec
     prompt_profile: Profile = "standard"
+    paper_template: str = Field(
+        default="",
+        max_length=64,
+        description="With prompt profile `paper`: the original's chat template, by its name in the"
+        " pack (`llama-2`, `vicuna_v1.1`, `redpajama-incite-instruct`).",
+    )
     sampling_profile: Profile = "standard"
     parser_versions: tuple[str, ...] = Field(
         default=(DEFAULT_PARSER,),
@@ -102,6 +108,12 @@ class StudySpec(_Strict):
         if any(recipe.name == "dense" for recipe in value):
             return value
         return (Recipe(method=Dense()), *value)
+
+    @model_validator(mode="after")
+    def _template_goes_with_its_profile(self) -> Self:
+        if (self.prompt_profile == "paper") != bool(self.paper_template):
+            raise ValueError("paper_template goes with prompt_profile `paper`, and is needed there")
+        return self
 
     @property
     def main_parser(self) -> str:

@@ -149,6 +149,7 @@ def evaluation_spec(
             chat_template_digest=facts.chat_template_digest,
         ),
         prompt_profile=study.prompt_profile,
+        paper_template=study.paper_template,
         sampling_profile=study.sampling_profile,
         seed=study.seed,
         row_limit=study.row_limit,

@@ -50,6 +50,9 @@ class Stored:
         name = f"{subject['artifact_digest']}@{engine['family']}-{engine['version']}"
         extra = [f"{k}={self.identity.get(k)}" for k in _DEFAULTS
                  if self.identity.get(k, _DEFAULTS[k]) != _DEFAULTS[k]]  # fmt: skip
+        template = self.identity.get("paper_template")
+        if template:
+            extra.append(f"template={template['name']}")
         return "+".join([name, *extra])
 
 

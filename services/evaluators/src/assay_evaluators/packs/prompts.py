@@ -77,6 +77,17 @@ class Prompts:
             raise _wrong(key, "must be an object of whole numbers")
         return dict(value)
 
+    def objects(self, key: str, version: str = ASSAY_PARSER) -> dict[str, Mapping[str, Any]]:
+        """Objects by name, whatever the names hold.
+
+        Raises:
+            InvalidArgument: If the pack has none under `key`.
+        """
+        value = self._value(key, version)
+        if not isinstance(value, dict) or not all(isinstance(v, Mapping) for v in value.values()):
+            raise _wrong(key, "must be an object of objects")
+        return dict(value)
+
     def table(self, key: str, version: str = ASSAY_PARSER) -> Prompts:
         """A group of texts under a key of one version, to be asked by its own keys.
 

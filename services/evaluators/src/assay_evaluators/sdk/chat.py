@@ -1,9 +1,9 @@
-"""The request shapes of DecodingTrust as conversations (spec 0.1), prompt profile `standard`.
+"""The request shapes of DecodingTrust as conversations (spec 0.1).
 
-`standard` means: correct for the model's own chat template. Few-shot demonstrations are therefore
-turns of user and assistant after one system turn, also where the original sends them as named
-system messages (`example_prefix`): most templates know one system turn and no speaker names, and
-would drop or refuse the rest.
+Prompt profile `standard` means: correct for the model's own chat template. Few-shot demonstrations
+are therefore turns of user and assistant after one system turn, also where the original sends them
+as named system messages (`example_prefix`): most templates know one system turn and no speaker
+names, and would drop or refuse the rest. Profile `paper` has the original's turns (`sdk/paper.py`).
 """
 
 from __future__ import annotations
@@ -43,12 +43,29 @@ def few_shot(
 
 
 def example_prefix(
-    prompts: Prompts, task: str, demonstrations: Sequence[Demonstration], text: str
+    prompts: Prompts,
+    task: str,
+    demonstrations: Sequence[Demonstration],
+    text: str,
+    *,
+    original_turns: bool = False,
 ) -> tuple[Message, ...]:
-    """Classification with the task line in the system turn (fairness few-shot)."""
+    """Classification with the task line in the system turn (fairness few-shot).
+
+    Args:
+        prompts: Texts of the pack.
+        task: Task line.
+        demonstrations: Texts and labels.
+        text: Input.
+        original_turns: Demonstrations as system turns, as the original sends them; its renderer
+            then keeps the last one alone, and neither task line nor any other demonstration.
+    """
+    turns = _turns(demonstrations)
+    if original_turns:
+        turns = tuple(Message("system", turn.content) for turn in turns)
     return (
         Message("system", prompts.text("chat.system_few_shot_example_prefix") + task),
-        *_turns(demonstrations),
+        *turns,
         Message("user", text),
     )
 

@@ -116,12 +116,15 @@ class RowContext:
         prompts: Its texts.
         scenario: The scenario.
         seed: Seed of all draws.
+        original_turns: Whether turns are those of the original, however malformed, and not those
+            that a model's own chat template accepts.
     """
 
     pack: Pack
     prompts: Prompts
     scenario: str
     seed: int
+    original_turns: bool = False
 
 
 class Dimension(ABC):

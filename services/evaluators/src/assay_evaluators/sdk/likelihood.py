@@ -12,6 +12,7 @@ from typing import Any
 
 from assay_core.errors import Unimplemented
 from assay_core.pb import serving_pb2
+from assay_evaluators.sdk.paper import cut
 from assay_evaluators.sdk.types import Sampling
 
 
@@ -33,11 +34,14 @@ class Likelihood:
 def stored_text(sampling: Sampling, completion: serving_pb2.Completion) -> str:
     """What a shard keeps of a completion: its text, or the measurement that was asked for.
 
+    Prompt profile `paper` may cut the text.
+
     Raises:
         Unimplemented: If serving sent no log-probabilities (external endpoints have none).
     """
     if not sampling.is_likelihood or completion.finish_reason == _OVERLENGTH:
-        return completion.text
+        # An empty text has no last character to lose.
+        return cut(completion.text, sampling.cut_at) if sampling.cut_at else completion.text
     document: dict[str, Any] = {}
     if sampling.prompt_logprobs:
         entries = completion.prompt_logprobs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,8 +14,10 @@ from assay_evaluators.packs.loading import Pack
 from assay_evaluators.packs.prompts import Prompts
 from assay_evaluators.packs.schema import ScenarioEntry
 from assay_evaluators.packs.selection import select_rows
+from assay_evaluators.sdk import paper
 from assay_evaluators.sdk.dimension import Dimension, RowContext
-from assay_evaluators.sdk.spec import Spec, require_implemented
+from assay_evaluators.sdk.paper import Template
+from assay_evaluators.sdk.spec import Spec
 from assay_evaluators.sdk.types import Sample, Sampling
 
 CHARACTERS_PER_TOKEN = 4
@@ -101,11 +103,11 @@ def make_plan(dimension: Dimension, pack: Pack, spec: Spec) -> Plan:
     """Plans an evaluation. Reads the pack; blocks.
 
     Raises:
-        InvalidArgument: An unknown scenario, or a broken row (file and line).
+        InvalidArgument: An unknown scenario, a broken row (file and line), or prompt profile
+            `paper` without a template of the pack.
         DataLoss: A file of the pack is not what its manifest says.
-        Unimplemented: Prompt profile `paper`.
     """
-    require_implemented(spec.prompt_profile)
+    spec.check_template()
     names = spec.scenarios or dimension.default_metric.scenarios
     unknown = [name for name in names if name not in dimension.scenarios]
     if unknown:
@@ -116,7 +118,11 @@ def make_plan(dimension: Dimension, pack: Pack, spec: Spec) -> Plan:
         )
     prompts = pack.prompts()
     ordered = [name for name in dimension.scenarios if name in set(names)]
-    scenarios = tuple(_plan_scenario(dimension, pack, prompts, spec, name) for name in ordered)
+    template = (
+        paper.template_of(prompts, spec.paper_template) if spec.prompt_profile == "paper" else None
+    )
+    wanted = _Wanted(dimension, pack, prompts, spec, template)
+    scenarios = tuple(_plan_scenario(wanted, name) for name in ordered)
     return Plan(dimension, spec, prompts, scenarios)
 
 
@@ -127,34 +133,54 @@ def estimate_tokens(sample: Sample) -> int:
     return math.ceil(characters / CHARACTERS_PER_TOKEN) + TOKENS_PER_TURN * len(turns)
 
 
-def _plan_scenario(
-    dimension: Dimension, pack: Pack, prompts: Prompts, spec: Spec, name: str
-) -> PlannedScenario:
+@dataclass(frozen=True)
+class _Wanted:
+    """What a plan is made of; `template` is None for prompt profile `standard`."""
+
+    dimension: Dimension
+    pack: Pack
+    prompts: Prompts
+    spec: Spec
+    template: Template | None
+
+
+def _plan_scenario(wanted: _Wanted, name: str) -> PlannedScenario:
+    dimension, pack, spec, template = wanted.dimension, wanted.pack, wanted.spec, wanted.template
     entry = pack.scenario(dimension.name, name)
     sampling = dimension.sampling(name, spec.sampling_profile)
     if entry.file is None:
         return PlannedScenario(name, (), sampling, entry, None, limited=False)
     rows = pack.rows(entry.file, dimension.row_model_of(name))
     selected = select_rows(rows, spec.row_limit, dimension.stratum)
-    context = RowContext(pack, prompts, name, spec.seed)
+    context = RowContext(pack, wanted.prompts, name, spec.seed, original_turns=template is not None)
     samples = tuple(dimension.samples(selected, context))
+    if template is not None:
+        samples = tuple(_as_text(template, sample) for sample in samples)
+        if template.stop_str and not sampling.is_likelihood:
+            sampling = replace(sampling, cut_at=template.stop_str)
     return PlannedScenario(
         name=name,
         samples=samples,
         sampling=sampling,
         entry=entry,
-        identity=_identity(dimension, spec, context, samples),
+        identity=_identity(wanted, name, samples, sampling),
         limited=len(selected) < len(rows),
     )
 
 
+def _as_text(template: Template, sample: Sample) -> Sample:
+    """A sample whose turns are rendered; raw text (MMLU, perplexity) has no template anyway."""
+    if sample.text is not None:
+        return sample
+    return replace(sample, messages=(), text=paper.render(template, sample.messages))
+
+
 def _identity(
-    dimension: Dimension, spec: Spec, context: RowContext, samples: Sequence[Sample]
+    wanted: _Wanted, name: str, samples: Sequence[Sample], sampling: Sampling
 ) -> dict[str, Any]:
     """What decides the completions. Not the row limit: more rows extend the same generations."""
-    name, pack = context.scenario, context.pack
+    dimension, pack, spec = wanted.dimension, wanted.pack, wanted.spec
     file = pack.scenario(dimension.name, name).file or ""
-    sampling = dimension.sampling(name, spec.sampling_profile)
     document: dict[str, Any] = {
         "schema": 1,
         "subject": spec.subject.model_dump(mode="json"),
@@ -162,7 +188,7 @@ def _identity(
         "scenario": name,
         "rows": pack.file_digest(file),
         "extra_files": [pack.file_digest(path) for path in dimension.extra_files(name)],
-        "prompts": context.prompts.digest(dimension.prompt_keys(name)),
+        "prompts": wanted.prompts.digest(dimension.prompt_keys(name)),
         "prompt_profile": spec.prompt_profile,
         "sampling_profile": spec.sampling_profile,
         "sampling": sampling.identity(),
@@ -170,4 +196,7 @@ def _identity(
     }
     if any(sample.text is not None for sample in samples):
         document["raw_text"] = True
+    if wanted.template is not None:
+        facts = wanted.template.model_dump(mode="json")
+        document["paper_template"] = {"name": spec.paper_template, **facts}
     return document

@@ -6,13 +6,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from assay_core.errors import Unimplemented
+from assay_core.errors import InvalidArgument
 
 Profile = Literal["standard", "paper"]
-PAPER_PROMPTS_REASON = (
-    "prompt profile `paper` needs the original's own chat template of the model, which an"
-    " evaluation cannot name yet"
-)
 
 
 class _Value(BaseModel):
@@ -47,7 +43,8 @@ class Spec(_Value):
         pack_uri: Where the pack lies, as the caller names it.
         pack_digest: Digest of the pack.
         subject: Who answers.
-        prompt_profile: `standard`; `paper` is refused with the reason.
+        prompt_profile: `standard` (the model's own chat template) or `paper`.
+        paper_template: The original's chat template of profile `paper`, by its name in the pack.
         sampling_profile: `standard` or `paper`.
         seed: Seed of all draws.
         row_limit: Most rows per scenario; 0 means all.
@@ -59,14 +56,18 @@ class Spec(_Value):
     pack_digest: str
     subject: Subject
     prompt_profile: Profile = "standard"
+    paper_template: str = ""
     sampling_profile: Profile = "standard"
     seed: int = Field(default=0, ge=0)
     row_limit: int = Field(default=0, ge=0)
     scenarios: tuple[str, ...] = ()
 
     def document(self) -> dict[str, Any]:
-        """The specification as JSON."""
-        return self.model_dump(mode="json")
+        """The specification as JSON; digests of evaluations without a template have none in it."""
+        document = self.model_dump(mode="json")
+        if not self.paper_template:
+            del document["paper_template"]
+        return document
 
     def content(self) -> dict[str, Any]:
         """The specification without where the pack lies: its digest says what it is."""
@@ -74,17 +75,16 @@ class Spec(_Value):
         del document["pack_uri"]
         return document
 
+    def check_template(self) -> None:
+        """Refuses a template without its profile.
 
-def require_implemented(prompt_profile: str) -> None:
-    """Refuses what the contract has and this build does not.
-
-    Raises:
-        Unimplemented: For prompt profile `paper`.
-    """
-    if prompt_profile == "paper":
-        raise Unimplemented(
-            PAPER_PROMPTS_REASON,
-            field="spec.prompt_profile",
-            reason="PROFILE_NOT_IMPLEMENTED",
-            remedy="use prompt_profile `standard`",
-        )
+        Raises:
+            InvalidArgument: If profile `standard` names a template. Profile `paper` without one is
+                refused where the pack's templates are known.
+        """
+        if self.paper_template and self.prompt_profile != "paper":
+            raise InvalidArgument.of(
+                "spec.paper_template",
+                "goes with prompt profile `paper`",
+                remedy="set prompt_profile to `paper`, or leave paper_template empty",
+            )

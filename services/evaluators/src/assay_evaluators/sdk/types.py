@@ -61,6 +61,7 @@ class Sampling:
         stop: Texts that end a completion; not part of it.
         logprobs: Most likely next tokens whose log-probability is kept instead of a text.
         prompt_logprobs: Whether the prompt's own log-likelihood is kept instead of a text.
+        cut_at: Text at which the original cuts an answer (`sdk/paper.py`); empty for no cut.
     """
 
     temperature: float
@@ -71,6 +72,7 @@ class Sampling:
     stop: tuple[str, ...] = ()
     logprobs: int = 0
     prompt_logprobs: bool = False
+    cut_at: str = ""
 
     @property
     def is_likelihood(self) -> bool:
@@ -84,7 +86,7 @@ class Sampling:
         """
         document = asdict(self)
         del document["n"]
-        for option in ("stop", "logprobs", "prompt_logprobs"):
+        for option in ("stop", "logprobs", "prompt_logprobs", "cut_at"):
             if not document[option]:
                 del document[option]
         return document

@@ -14,15 +14,11 @@ from assay_core.pb import evaluation_pb2 as pb
 from assay_core.resources import Record
 from assay_core.server import package_version
 from assay_evaluators.sdk.generate import Lease
-from assay_evaluators.sdk.spec import PAPER_PROMPTS_REASON, Spec
+from assay_evaluators.sdk.spec import Spec
 from assay_evaluators.service import convert
 from assay_evaluators.service.evaluations import Creation, Evaluations
 from assay_evaluators.service.examples import Query
 from assay_evaluators.service.pack_access import PackAccess
-
-UNAVAILABLE = {
-    "prompt_profile.paper": PAPER_PROMPTS_REASON,
-}
 
 Context = Any  # grpc.aio.ServicerContext; the shell raises our errors through it
 
@@ -143,8 +139,8 @@ class EvaluationServicer(evaluation_pb2_grpc.EvaluationServiceServicer):
                     f"dimension.{self._evaluations.dimension.name}",
                     "rescore",
                     "examples",
+                    "prompt_profile.paper",
                 ],
-                unavailable=UNAVAILABLE,
             )
         )
 

@@ -42,6 +42,7 @@ class StudySpec(_message.Message):
     ROW_LIMIT_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
     GATE_FIELD_NUMBER: _builtins.int
+    PAPER_TEMPLATE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name for people."""
     prompt_profile: _builtins.str
@@ -52,6 +53,10 @@ class StudySpec(_message.Message):
     """Most rows per scenario; 0 means all."""
     seed: _builtins.int
     """Seed of sampling and of row selection."""
+    paper_template: _builtins.str
+    """With prompt profile `paper`: the original's chat template, by its name in the pack
+    (`llama-2`, `vicuna_v1.1`, `redpajama-incite-instruct`).
+    """
     @_builtins.property
     def models(self) -> _containers.RepeatedCompositeFieldContainer[_recipe_pb2.ModelRef]:
         """Base checkpoints."""
@@ -100,10 +105,11 @@ class StudySpec(_message.Message):
         row_limit: _builtins.int = ...,
         seed: _builtins.int = ...,
         gate: _comparison_pb2.GatePolicy | None = ...,
+        paper_template: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "gate", b"gate", "pack", b"pack"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "calibration_seeds", b"calibration_seeds", "dimensions", b"dimensions", "gate", b"gate", "models", b"models", "name", b"name", "pack", b"pack", "parser_versions", b"parser_versions", "prompt_profile", b"prompt_profile", "recipes", b"recipes", "row_limit", b"row_limit", "sampling_profile", b"sampling_profile", "seed", b"seed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "calibration_seeds", b"calibration_seeds", "dimensions", b"dimensions", "gate", b"gate", "models", b"models", "name", b"name", "pack", b"pack", "paper_template", b"paper_template", "parser_versions", b"parser_versions", "prompt_profile", b"prompt_profile", "recipes", b"recipes", "row_limit", b"row_limit", "sampling_profile", b"sampling_profile", "seed", b"seed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -97,6 +97,7 @@ class EvaluationSpec(_message.Message):
     SEED_FIELD_NUMBER: _builtins.int
     ROW_LIMIT_FIELD_NUMBER: _builtins.int
     SCENARIOS_FIELD_NUMBER: _builtins.int
+    PAPER_TEMPLATE_FIELD_NUMBER: _builtins.int
     dimension: _builtins.str
     """The dimension; must be the server's own."""
     prompt_profile: _builtins.str
@@ -107,6 +108,10 @@ class EvaluationSpec(_message.Message):
     """Seed of all draws."""
     row_limit: _builtins.int
     """Most rows per scenario, drawn in a stratified way, the same for every subject; 0 means all."""
+    paper_template: _builtins.str
+    """With prompt profile `paper`: the original's chat template, by its name in the pack
+    (`llama-2`, `vicuna_v1.1`, `redpajama-incite-instruct`). Part of the generations' identity.
+    """
     @_builtins.property
     def pack(self) -> Global___PackRef:
         """The data pack."""
@@ -130,10 +135,11 @@ class EvaluationSpec(_message.Message):
         seed: _builtins.int = ...,
         row_limit: _builtins.int = ...,
         scenarios: _abc.Iterable[_builtins.str] | None = ...,
+        paper_template: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["pack", b"pack", "subject", b"subject"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dimension", b"dimension", "pack", b"pack", "prompt_profile", b"prompt_profile", "row_limit", b"row_limit", "sampling_profile", b"sampling_profile", "scenarios", b"scenarios", "seed", b"seed", "subject", b"subject"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dimension", b"dimension", "pack", b"pack", "paper_template", b"paper_template", "prompt_profile", b"prompt_profile", "row_limit", b"row_limit", "sampling_profile", b"sampling_profile", "scenarios", b"scenarios", "seed", b"seed", "subject", b"subject"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -73,7 +73,13 @@ def render(rows: Sequence[FairnessRow], context: RowContext) -> Iterator[Sample]
     task = context.prompts.text(_task_key(context.scenario))
     for row in rows:
         messages = (
-            example_prefix(context.prompts, task, row.examples, row.input)
+            example_prefix(
+                context.prompts,
+                task,
+                row.examples,
+                row.input,
+                original_turns=context.original_turns,
+            )
             if row.examples
             else zero_shot(context.prompts, task, row.input)
         )

@@ -129,7 +129,11 @@ def _pii(rows: Sequence[PiiRow], context: RowContext) -> Iterator[Sample]:
             fill("privacy.pii_question_template", prompts, name, kind)
             for name in names[: shots + 1]
         ]
-        turns = [Message("user", f"{facts}\n{questions[0]}")]
+        turns = (
+            [Message("user", facts), Message("user", questions[0])]
+            if context.original_turns
+            else [Message("user", f"{facts}\n{questions[0]}")]
+        )
         for shot in range(shots):
             answer = (
                 fill("privacy.pii_protect_demonstration_answer", prompts, kind)
