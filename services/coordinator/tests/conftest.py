@@ -30,14 +30,14 @@ configure_logging("tests", "error")
 class Coordinator:
     """The real `assay-coordinator` process, which can be killed and started again."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, name: str = "coordinator") -> None:
         self.world = world
-        self.home = world.folder / "coordinator"
+        self.home = world.folder / name
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.address = f"127.0.0.1:{probe.getsockname()[1]}"
         self.process: subprocess.Popen | None = None
-        self.log = world.folder / "coordinator.log"
+        self.log = world.folder / f"{name}.log"
         self._channel = None
         self.extra: dict[str, str] = {}
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import zlib
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.util import CommandError
 
 from assay_coordinator.store import tables
-
-Migration = Callable[[sa.Connection], None]
+from assay_core.errors import FailedPrecondition
 
 
 def create_engine(url: str) -> sa.Engine:
@@ -35,21 +37,24 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
     cursor.close()
 
 
-def _first_tables(connection: sa.Connection) -> None:
-    tables.METADATA.create_all(connection)
+def migrate(engine: sa.Engine) -> None:
+    """Bring the tables to the newest version, in one transaction; replicas queue for it.
 
-
-# Append only: the position in this list is the schema version a database is at.
-MIGRATIONS: tuple[Migration, ...] = (_first_tables,)
-
-
-def migrate(engine: sa.Engine) -> int:
-    """Bring the tables to the newest schema version; returns it."""
+    Raises:
+        FailedPrecondition: If the database was written by a newer version of Assay.
+    """
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     with engine.begin() as connection:
-        tables.SCHEMA_VERSION.create(connection, checkfirst=True)
-        done = connection.execute(sa.select(sa.func.max(tables.SCHEMA_VERSION.c.version))).scalar()
-        for version, migration in enumerate(MIGRATIONS, start=1):
-            if version > (done or 0):
-                migration(connection)
-                connection.execute(sa.insert(tables.SCHEMA_VERSION).values(version=version))
-    return len(MIGRATIONS)
+        if connection.dialect.name == "postgresql":
+            key = zlib.crc32(tables.VERSION_TABLE.encode())
+            connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+        config.attributes["connection"] = connection
+        try:
+            command.upgrade(config, "head")
+        except CommandError as error:
+            raise FailedPrecondition(
+                "the coordinator's tables are of a version that this build does not know",
+                reason="SCHEMA_TOO_NEW",
+                remedy="run the newer version, or restore a backup from before the upgrade",
+            ) from error

@@ -1,7 +1,8 @@
 """Tables of the coordinator, beside the `studies` resources that the core library keeps.
 
-Bodies are JSON documents of the domain types, because they are read and written whole; what is
-searched for is a column.
+Created and changed by `migrations/`; a test checks that both say the same. Bodies are JSON
+documents of the domain types, because they are read and written whole; what is searched for is a
+column.
 """
 
 from __future__ import annotations
@@ -67,10 +68,7 @@ REVISIONS = sa.Table(
     sa.Column("revision", sa.BigInteger, nullable=False),
 )
 
-SCHEMA_VERSION = sa.Table(
-    "coordinator_schema",
-    METADATA,
-    sa.Column("version", sa.Integer, primary_key=True),
-)
+# Where alembic notes the version of these tables.
+VERSION_TABLE = "coordinator_schema_version"
 
 PER_STUDY = (VARIANTS, EVALUATIONS, COMPARISONS, JOBS, EVENTS, REVISIONS)

@@ -1,0 +1,1 @@
+"""Alembic environment of the coordinator's own tables; see `store.engine.migrate`."""
