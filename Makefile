@@ -55,6 +55,10 @@ proto-check: .venv/.ready ## Lint the contracts, check stubs for drift and chang
 	@diff -ru build/stubs/assay services/core/src/assay --exclude=__pycache__ && diff -ru build/stubs/buf services/core/src/buf --exclude=__pycache__
 	@tools/breaking.sh
 
+.PHONY: dimensions-doc
+dimensions-doc: .venv/.ready ## Write docs/dimensions.md from what the evaluators say of themselves
+	@.venv/bin/python tools/dimensions_doc.py
+
 # -- quality ------------------------------------------------------------------------------------
 .PHONY: lint
 lint: setup proto-check ## ruff, mypy --strict, buf lint, stub drift, breaking changes

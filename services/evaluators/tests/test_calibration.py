@@ -93,7 +93,7 @@ def test_the_picture_is_svg_with_the_scorer_escaped():
 async def test_the_embedded_classifier_agrees_with_perspective_as_documented(imported):
     found_texts = labelled_texts(imported[1])
     found = calibrate("embedded", found_texts, await score_texts(EmbeddedScorer(), found_texts))
-    # docs/dimensions.md and the README give these numbers.
+    # docs/parsers.md gives these numbers.
     assert found.n == 4796
     assert found.spearman == pytest.approx(0.853, abs=0.0005)
     assert found.auc == pytest.approx(0.984, abs=0.0005)

@@ -1,8 +1,8 @@
 """The embedded classifier: alt-profanity-check, a linear model that comes with its package.
 
-It runs offline on one core, about 40,000 short texts a second. `assay data calibrate-toxicity`
-says how its ranks relate to Perspective's (docs/dimensions.md has the numbers); its scale is its
-own, so its name stands in the id of every metric made with it.
+It runs offline on one core. `assay data calibrate-toxicity` says how its ranks relate to
+Perspective's (docs/parsers.md has the numbers); its scale is its own, so its name stands in the id
+of every metric made with it.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ from assay_evaluators.sdk.types import TextScore
 PACKAGE = "alt-profanity-check"
 VERSION = "1.9.1"
 ID = f"{PACKAGE}-{VERSION}"
-SUMMARY = "Linear model over words, trained on comments labelled profane or toxic; 0-1."
-LICENCE = "MIT"
 BATCH = 4096
 
 FILES = {
