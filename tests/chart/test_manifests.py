@@ -50,6 +50,21 @@ def test_selectors_match_their_own_pods_and_nobody_elses(render, values):
         assert matching == {workload["metadata"]["name"]}
 
 
+@pytest.mark.parametrize("values", CI_VALUES, ids=lambda path: path.stem)
+def test_every_mount_has_a_volume_and_a_path_of_its_own(render, values):
+    found = render(values=values)
+    templates = (s["spec"].get("volumeClaimTemplates", []) for s in found.of("StatefulSet"))
+    claims = {claim["metadata"]["name"] for each in templates for claim in each}
+    for name, pod in found.pods():
+        volumes = [volume["name"] for volume in pod.get("volumes", [])]
+        assert len(volumes) == len(set(volumes)), name
+        for container in pod.get("initContainers", []) + pod["containers"]:
+            mounts = container.get("volumeMounts", [])
+            paths = [mount["mountPath"] for mount in mounts]
+            assert len(paths) == len(set(paths)), name
+            assert {mount["name"] for mount in mounts} <= {*volumes, *claims}, name
+
+
 def test_rendering_twice_is_the_same(helm):
     arguments = ("template", "t", str(CHART), "--kube-version", "1.34.0")
     first = helm(*arguments)

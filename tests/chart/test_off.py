@@ -15,6 +15,7 @@ BUILT_IN = {
     "PodDisruptionBudget", "Role", "RoleBinding", "Service", "ServiceAccount", "StatefulSet",
 }  # fmt: skip
 POSTGRES = "database.type=postgres"
+SCORING = ("scoring.enabled=true", "scoring.settings.checkpoints.mine=/models/mine")
 BUNDLED = "database.postgres.bundled.enabled=true"
 
 
@@ -101,6 +102,30 @@ def test_the_http_door_has_a_port_only_where_it_is_open(render):
         rules = found.one("NetworkPolicy", "t-assay-serving")["spec"]["ingress"]
         open_ports = {port["port"] for rule in rules for port in rule["ports"]}
         assert ("http" in open_ports) is expected
+
+
+def test_classifiers_run_only_where_they_are_asked_for(render):
+    found = render()
+    assert "t-assay-scoring" not in found.names("Deployment") | found.names("ServiceAccount")
+    assert "scoring" not in found.settings("evaluator-toxicity")
+    on = render(*SCORING)
+    assert on.settings("evaluator-toxicity")["scoring"] == "dns:///t-assay-scoring.ns.svc:7400"
+    assert on.one("Deployment", "t-assay-scoring")["spec"]["replicas"] == 1
+    assert not on.of("HorizontalPodAutoscaler")
+
+
+def test_a_scaled_deployment_leaves_its_replicas_to_the_autoscaler(render):
+    found = render(*SCORING, "scoring.autoscaling.enabled=true")
+    assert "replicas" not in found.one("Deployment", "t-assay-scoring")["spec"]
+    (scaler,) = found.of("HorizontalPodAutoscaler")
+    assert scaler["spec"]["scaleTargetRef"]["name"] == "t-assay-scoring"
+
+
+def test_classifiers_keep_nothing_so_they_have_no_database_and_no_claim(render):
+    found = render(*SCORING, POSTGRES, "database.postgres.existingSecret=urls")
+    pod = found.one("Deployment", "t-assay-scoring")["spec"]["template"]["spec"]
+    assert not [v for v in pod["volumes"] if "persistentVolumeClaim" in v]
+    assert not [e for e in pod["containers"][0]["env"] if e["name"] == "ASSAY_DATABASE_URL"]
 
 
 def test_traces_leave_only_for_a_named_collector(render):

@@ -82,6 +82,7 @@ def test_a_pod_sees_its_own_tokens_only(render, kind, name, file, peer):
     assert variables == ([peer] if peer else [])
 
 
+SCORING = ("scoring.enabled=true", "scoring.settings.checkpoints.mine=/models/mine")
 EDGES = {
     "coordinator": ({"compression", "serving", "evaluator"}, set()),
     "compression": (set(), {"coordinator"}),
@@ -97,6 +98,15 @@ def test_network_edges_are_those_of_the_architecture(render, service):
     assert policy["podSelector"]["matchLabels"]["assay.dev/service"] == service
     assert peers(policy["egress"] or [], "to") == to
     assert peers(policy["ingress"], "from") == coming
+
+
+def test_only_evaluators_reach_the_classifiers(render):
+    found = render(*SCORING)
+    policy = found.one("NetworkPolicy", "t-assay-scoring")["spec"]
+    assert peers(policy["egress"] or [], "to") == set()
+    assert peers(policy["ingress"], "from") == {"evaluator"}
+    evaluator = found.one("NetworkPolicy", "t-assay-evaluator")["spec"]
+    assert peers(evaluator["egress"], "to") == {"serving", "scoring"}
 
 
 def peers(rules, side):

@@ -60,7 +60,10 @@ def test_services_accept_their_settings(render, values, tmp_path, monkeypatch):
         assert settings.data_uri == written["data_uri"]
         assert settings.health_listen == "0.0.0.0:7600"
         checked += 1
-    assert checked == 3 + len([n for n in found.names("Deployment") if "evaluator" in n])
+    services = {name for kind in ("Deployment", "StatefulSet") for name in found.names(kind)}
+    assert checked == len(
+        [n for n in services if not n.endswith(("-head", "-worker", "-postgres"))]
+    )
 
 
 @pytest.mark.parametrize(

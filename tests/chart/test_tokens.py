@@ -41,6 +41,7 @@ def principals(tmp_path):
         ("compression", {"user", "coordinator"}),
         ("serving", {"user", "coordinator", "evaluator"}),
         ("evaluator", {"user", "coordinator"}),
+        ("scoring", {"user", "evaluator"}),
     ],
 )
 def test_a_service_knows_its_callers_only(principals, service, callers):

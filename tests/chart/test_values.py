@@ -54,6 +54,7 @@ def test_secrets_and_what_the_chart_decides_cannot_be_settings(refused, name):
         (("database.type=postgres",), "needs database.postgres.existingSecret"),
         (("serving.ray.mode=external",), "needs serving.ray.address"),
         (("ingress.enabled=true",), "needs ingress.host"),
+        (("scoring.enabled=true",), "needs scoring.settings.checkpoints"),
         (("evaluators.defaults.enabled=false",), "at least one evaluator"),
     ],
 )  # fmt: skip

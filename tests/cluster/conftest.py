@@ -21,6 +21,7 @@ def release() -> Iterator[Release]:
         pytest.skip("needs a cluster with the images loaded: run make e2e")
     installed = Release(RELEASE_NAMESPACE, registry, os.environ["ASSAY_E2E_TAG"])
     _delete_namespaces()
+    _create_namespace(RELEASE_NAMESPACE)
     installed.upgrade()
     yield installed
     if "ASSAY_E2E_KEEP" not in os.environ:
@@ -38,12 +39,21 @@ def client(release: Release) -> Client:
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": 1,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": 10001,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
             "containers": [
                 {
                     "name": "client",
                     "image": f"{release.registry}/assay/cli:{release.tag}",
                     "imagePullPolicy": "IfNotPresent",
                     "command": ["sleep", "infinity"],
+                    "securityContext": {
+                        "allowPrivilegeEscalation": False,
+                        "capabilities": {"drop": ["ALL"]},
+                    },
                     "env": [
                         {
                             "name": "ASSAY_CLI_SERVER",
@@ -65,12 +75,10 @@ def client(release: Release) -> Client:
         "metadata": {"name": "assay"},
         "data": {"token": release.secret()["user-token"]},
     }
-    for manifest in ("namespace", secret, pod):
+    _create_namespace(CLIENT_NAMESPACE)
+    for manifest in (secret, pod):
         command = ("kubectl", "-n", CLIENT_NAMESPACE, "apply", "-f", "-")
-        if manifest == "namespace":
-            done = run("kubectl", "create", "namespace", CLIENT_NAMESPACE)
-        else:
-            done = run(*command, stdin=json.dumps(manifest))
+        done = run(*command, stdin=json.dumps(manifest))
         assert done.code == 0, done.err
     done = run(
         "kubectl", "-n", CLIENT_NAMESPACE, "wait", "--for=condition=Ready", "pod/client",
@@ -78,6 +86,18 @@ def client(release: Release) -> Client:
     )  # fmt: skip
     assert done.code == 0, done.err
     return Client(CLIENT_NAMESPACE)
+
+
+def _create_namespace(name: str) -> None:
+    """With the restricted Pod Security standard enforced."""
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    manifest = {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": name, "labels": labels},
+    }
+    done = run("kubectl", "create", "-f", "-", stdin=json.dumps(manifest))
+    assert done.code == 0, done.err
 
 
 def _delete_namespaces() -> None:

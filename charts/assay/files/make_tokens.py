@@ -29,6 +29,7 @@ CALLERS = {
     "compression": {"user": "", "coordinator": "run"},
     "serving": {"user": "", "coordinator": "run", "evaluator": "run"},
     "evaluator": {"user": "", "coordinator": "run"},
+    "scoring": {"user": "", "evaluator": "run"},
 }
 
 

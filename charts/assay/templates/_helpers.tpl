@@ -75,6 +75,9 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 coordinator: coordinator
 compression: compression
 serving: serving
+{{- if .Values.scoring.enabled }}
+scoring: scoring
+{{- end }}
 {{- range $dimension, $_ := include "assay.evaluators" . | fromYaml }}
 evaluator-{{ $dimension }}: evaluator
 {{- end }}
@@ -102,6 +105,9 @@ evaluator-{{ $dimension }}: evaluator
 {{- end -}}
 {{- if and $v.ingress.enabled (eq $v.ingress.tls.certManager "on") (not $v.ingress.tls.issuerRef) -}}
 {{- fail "ingress.tls.certManager=on needs ingress.tls.issuerRef" -}}
+{{- end -}}
+{{- if and $v.scoring.enabled (not $v.scoring.settings.checkpoints) -}}
+{{- fail "scoring.enabled=true needs scoring.settings.checkpoints: {NAME: directory below a mountPath of models.volumes}" -}}
 {{- end -}}
 {{- if eq $v.tls.mode "secrets" -}}
 {{- range $component := append (include "assay.components" . | fromYaml | keys | sortAlpha) "client" -}}

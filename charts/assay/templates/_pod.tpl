@@ -2,7 +2,7 @@
 The pod of a service. Arguments:
   root       $
   component  name in labels and resources: evaluator-ethics
-  service    evaluator, coordinator, compression or serving: its image, tokens file and ServiceAccount
+  service    evaluator, coordinator, compression, serving or scoring: its image, tokens file and ServiceAccount
   image      name of the image
   values     the service's values
   command    list
@@ -12,6 +12,7 @@ The pod of a service. Arguments:
   claimPath  where that is mounted: its home, or only the databases below it
   env, ports, mounts, volumes, sidecars   lists, added as they are
   gpu        whether the container asks for values.gpu
+  stateless  whether it has neither a database nor a part in the shared volume
 */}}
 {{- define "assay.podTemplate" -}}
 {{- $root := .root -}}
@@ -61,7 +62,7 @@ spec:
               name: {{ include "assay.authSecret" $root }}
               key: {{ . }}
         {{- end }}
-        {{- if eq $root.Values.database.type "postgres" }}
+        {{- if and (eq $root.Values.database.type "postgres") (not .stateless) }}
         {{- include "assay.databaseEnv" . | nindent 8 }}
         {{- end }}
         {{- with concat (default list .env) (default list $values.extraEnv) }}
@@ -104,11 +105,15 @@ spec:
         {{- if ne $root.Values.tls.mode "off" }}
         - {name: tls, mountPath: /etc/assay/tls, readOnly: true}
         {{- end }}
+        {{- if ne .claimPath "/var/lib/assay/home" }}
         - {name: home, mountPath: /var/lib/assay/home}
+        {{- end }}
         {{- if .claim }}
         - {name: kept, mountPath: {{ .claimPath }}, subPath: kept}
         {{- end }}
+        {{- if not .stateless }}
         - {name: data, mountPath: /var/lib/assay/data}
+        {{- end }}
         - {name: tmp, mountPath: /tmp}
         {{- with .mounts }}
         {{- toYaml . | nindent 8 }}
@@ -127,16 +132,20 @@ spec:
       secret:
         secretName: {{ include "assay.tlsSecret" . }}
     {{- end }}
+    {{- if ne .claimPath "/var/lib/assay/home" }}
     - name: home
       emptyDir: {}
+    {{- end }}
     {{- if .claim }}
     - name: kept
       persistentVolumeClaim:
         claimName: {{ .claim }}
     {{- end }}
+    {{- if not .stateless }}
     - name: data
       persistentVolumeClaim:
         claimName: {{ include "assay.dataClaim" $root }}
+    {{- end }}
     - name: tmp
       emptyDir: {}
     {{- with .volumes }}
