@@ -119,6 +119,10 @@ bench-serving: .venvs/serving/.ready ## Throughput of gateway and Ray Serve agai
 bench-evaluators: .venv/.ready ## Parser rates, planner, memory and resume of the evaluators (PROMPTS=prompts.json of a pack)
 	@.venv/bin/python benchmarks/evaluators.py $(if $(PROMPTS),--prompts $(PROMPTS))
 
+.PHONY: bench-compression
+bench-compression: .venvs/compression/.ready ## Every recipe on the demo model: perplexity and overhead, into docs/compression-results.md
+	@OMP_WAIT_POLICY=PASSIVE .venvs/compression/bin/python -m benchmarks.compression --write docs/compression-results.md
+
 .PHONY: clean
 clean: ## Remove environments, caches and local data (.assay)
 	@[ ! -x .venv/bin/assay ] || .venv/bin/assay down || true

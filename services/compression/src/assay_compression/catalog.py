@@ -43,7 +43,8 @@ _DAMPING = Parameter(
     "0 < x <= 1",
     "0.01",
     "Added to the Hessian's diagonal, as a share of its mean. A Hessian that is singular all the "
-    "same makes GPTQ round to nearest, and the module's record says so.",
+    "same makes GPTQ round to nearest, which the module's record says, and SparseGPT prune by "
+    "size.",
 )
 _SPARSITY = Parameter(
     "sparsity", "float", "0 < x < 1", "0.5", "Share of zeros; 0.5 for 2:4 and 4:8."

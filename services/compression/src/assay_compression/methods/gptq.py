@@ -7,7 +7,7 @@ from compressed_tensors.quantization import QuantizationArgs
 from llmcompressor.modifiers.gptq.gptq_quantize import quantize_weight
 from torch import Tensor
 
-from assay_compression.methods.grid import GridSpec, Quantized, fit
+from assay_compression.methods.grid import GridSpec, Quantized, fit, round_to_nearest
 from assay_compression.methods.inputs import InputStatistics
 from assay_compression.methods.routine import Compressed, Context, Matrix, Routine, one_by_one
 from assay_core.recipes import Gptq
@@ -36,25 +36,32 @@ def gptq(
         act_order: Columns with large inputs first.
         damping: Added to the Hessian's diagonal, as a share of its mean.
         scale_dtype: Type that scales are rounded to.
+
+    Returns:
+        The matrix. If the damped Hessian cannot be inverted it is rounded to nearest, and says so.
     """
     grid = fit(weight, spec, scale_dtype=scale_dtype)
-    quantized, _, fell_back = quantize_weight(
-        weights=weight.clone().unsqueeze(0),
-        hessians=inputs.hessian.unsqueeze(0),
-        scale=grid.scale.unsqueeze(0),
-        zero_point=grid.zero_point.unsqueeze(0),
-        global_scale=None,
-        quant_args=QuantizationArgs(
-            num_bits=spec.bits,
-            type="int",
-            symmetric=spec.symmetric,
-            strategy="group",
-            group_size=spec.group_size,
-            actorder="weight" if act_order else None,
-        ),
-        blocksize=_BLOCK_COLUMNS,
-        percdamp=damping,
-    )
+    try:
+        quantized, _, fell_back = quantize_weight(
+            weights=weight.clone().unsqueeze(0),
+            hessians=inputs.hessian.unsqueeze(0),
+            scale=grid.scale.unsqueeze(0),
+            zero_point=grid.zero_point.unsqueeze(0),
+            global_scale=None,
+            quant_args=QuantizationArgs(
+                num_bits=spec.bits,
+                type="int",
+                symmetric=spec.symmetric,
+                strategy="group",
+                group_size=spec.group_size,
+                actorder="weight" if act_order else None,
+            ),
+            blocksize=_BLOCK_COLUMNS,
+            percdamp=damping,
+        )
+    except torch.linalg.LinAlgError:
+        # The routine falls back itself, except where moments are too small for float32.
+        return Compressed.of(round_to_nearest(weight, grid), rounded_to_nearest=True)
     codes = grid.codes(quantized.squeeze(0)).to(torch.int8)
     return Compressed.of(Quantized(grid, codes), rounded_to_nearest=bool(fell_back.any()))
 

@@ -8,6 +8,7 @@ means that the service is gone, and nursery and worker go too.
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import socket
@@ -23,6 +24,7 @@ from assay_core.errors import AssayError, Internal, ResourceExhausted, to_docume
 from assay_core.logs import exception_facts
 
 EXIT_ORPHANED = 75
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def main() -> int:
@@ -53,18 +55,23 @@ def run(job: Path, reports: int) -> int:
 
     try:
         run_job(JobSpec.model_validate_json(job.read_bytes()), report)
-    except AssayError as error:
-        report(ErrorReport(error=to_document(error)))
-        return 1
-    except MemoryError:
-        report(ErrorReport(error=to_document(_out_of_memory())))
-        return 1
     except Exception as error:  # noqa: BLE001 - a job that fails must say so, whatever it was
-        # Type and places only: a library's message may quote what it was given.
-        sys.stderr.write(f"{json.dumps(exception_facts(error))}\n")
-        report(ErrorReport(error=to_document(_unexpected(error))))
+        report(ErrorReport(error=to_document(_cause(error))))
         return 1
     return 0
+
+
+def _cause(error: Exception) -> AssayError:
+    if isinstance(error, AssayError):
+        return error
+    if isinstance(error, MemoryError):
+        return _out_of_memory()
+    # safetensors hides the system's number of the error in its text.
+    if getattr(error, "errno", None) in _FULL or "No space left on device" in str(error):
+        return _disk_full()
+    # Type and places only: a library's message may quote what it was given.
+    sys.stderr.write(f"{json.dumps(exception_facts(error))}\n")
+    return _unexpected(error)
 
 
 def _unexpected(error: Exception) -> AssayError:
@@ -80,6 +87,15 @@ def _out_of_memory() -> AssayError:
         "the worker ran out of memory",
         reason="MEMORY_FULL",
         remedy="use fewer or shorter calibration sequences, or a machine with more memory",
+    )
+
+
+def _disk_full() -> AssayError:
+    return ResourceExhausted(
+        "the disk filled up during the job",
+        reason="DISK_FULL",
+        remedy="free disk space or move ASSAY_HOME, then create the variant again: layers that are "
+        "done are kept",
     )
 
 

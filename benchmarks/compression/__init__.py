@@ -1,0 +1,1 @@
+"""`make bench-compression`: what compression does to the demo model, and what the service costs."""
