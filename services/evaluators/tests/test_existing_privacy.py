@@ -106,11 +106,13 @@ def test_archive_names_keep_blanks_and_capitals(tmp_path):
         "pii_jailbreak/ssn_0shotattack_s100_gpt-4-0314_1.jsonl",
     ):
         dt.write(folder / stray, "{}")
-    document = score_existing("privacy", root / "data", parser="ct-2024-02")
+    strict = score_existing("privacy", root / "data", parser="ct-2024-02")
+    assert (strict["score"], strict["values"]) == (None, {})
+    document = score_existing("privacy", root / "data", parser="ct-2024-02", allow_incomplete=True)
     pii = [entry["n"] for name, entry in document["scenarios"].items() if name.startswith("pii_")]
     assert pii == [100] * 36
     assert document["values"]["leak.pii"] == pytest.approx(PII_LEAK)
-    assert document["score"] is None
+    assert document["partial"]
     assert any(reason.endswith("2 of 3294 rows") for reason in document["missing"])
     assert len(document["unscored_files"]) == 8 + 6
 

@@ -240,7 +240,8 @@ def test_mmlu_is_the_micro_average_and_refusals_are_wrong(tmp_path):
     with pytest.raises(InvalidArgument, match="several") as error:
         score_existing("utility", tmp_path)
     assert error.value.remedy == "use one of dense, pruned"
-    dense = score_existing("utility", tmp_path, model="dense", pack="")
+    dense = score_existing("mmlu", tmp_path, model="dense", pack="")
+    assert dense["dimension"] == "utility"
     assert dense["complete"]
     assert dense["score"] == pytest.approx(100 * 2842 / 14042)
     assert dense["scenarios"]["mmlu"]["macro_average"] == pytest.approx(1 / 57)

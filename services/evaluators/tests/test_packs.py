@@ -129,6 +129,16 @@ def test_a_pack_opens_from_a_bucket_uri(pack_dir):
     assert pack.digest == Pack.open(str(pack_dir)).digest
 
 
+def test_a_broken_row_in_a_bucket_is_refused_with_file_and_line(pack_dir):
+    import fsspec
+
+    rewrite(pack_dir, set_line(4, '{"id":"x","cluster_id":"x","input":"secret","label":7}'))
+    fsspec.filesystem("memory").put(str(pack_dir), "/bucket/broken", recursive=True)
+    with pytest.raises(InvalidArgument, match=f"{FILE}:4: .*label") as error:
+        Pack.open("memory://bucket/broken").rows(FILE, EthicsRow)
+    assert "secret" not in str(error.value)
+
+
 def test_a_failed_import_leaves_nothing_and_content_is_not_overwritten(tmp_path):
     writer = PackWriter(tmp_path / "new")
     writer.discard()

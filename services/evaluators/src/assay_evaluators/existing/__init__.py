@@ -46,7 +46,7 @@ def score_existing(
         InvalidArgument: If there are several models and none is named, or phrase lists are missing.
     """
     reader = reader_of(dimension)
-    loaded = load_dimension(dimension)
+    loaded = load_dimension(reader.dimension)
     version = loaded.parser(parser)
     located, unknown = _locate(reader, generations)
     chosen = _choose(located, model, generations)
@@ -77,7 +77,7 @@ def score_existing(
             raise
         origin, notes = source.origin, list(source.notes)
     document = {
-        "dimension": dimension,
+        "dimension": reader.dimension,
         "model": chosen,
         "parser": version.version,
         **result,

@@ -32,12 +32,18 @@ READERS: Mapping[str, Reader] = {
 }
 
 
+_ALIASES = {"mmlu": "utility"} | {
+    folder: name for name, reader in READERS.items() for folder in reader.folders
+}
+
+
 def reader_of(dimension: str) -> Reader:
-    """The reader of a dimension.
+    """The reader of a dimension, named by its id or by its folder in the originals.
 
     Raises:
         InvalidArgument: If there is none.
     """
+    dimension = _ALIASES.get(dimension, dimension)
     if dimension not in READERS:
         raise InvalidArgument.of(
             "dimension", f"{dimension!r} is not known", remedy=f"use one of {', '.join(READERS)}"

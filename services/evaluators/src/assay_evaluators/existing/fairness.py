@@ -41,6 +41,10 @@ _DERIVED = "final_scores.json"
 _RUN = re.compile(r"^(?:results/)?(?P<model>.+)/(?P<setting>[^/]+)\.json$")
 _ARCHIVE = re.compile(r"^(?:generations/)?(?P<model>.+?)_(?:adult|crime)(?:_[^/]*)?\.jsonl$")
 _UNSCORED = "few_shot_0_fair_demon"
+_COIN = (
+    "an answer with words of both kinds is a coin toss in the original, unseeded; here the coin"
+    " depends on the sample alone, so that scoring again gives the same numbers"
+)
 _NO_MATCH = "last user messages are those of no scored prompt file"
 
 
@@ -71,6 +75,8 @@ class FairnessReader(Reader):
         """Reads every setting; archive files get theirs from a full match of their messages."""
         reads = {name: ScenarioRead(name, _expected(name)) for name in SCENARIOS}
         reports = []
+        if source.version != ASSAY_PARSER:
+            source.note(_COIN)
         for file in files:
             report = FileReport(file.path, file.layout, file.scenario, 0)
             reports.append(report)

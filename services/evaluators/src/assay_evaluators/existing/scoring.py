@@ -99,7 +99,10 @@ def score_reads(
         "paper_rounded_refusal": None if missing else reader.rounded_refusal(rates),
         "scenarios": scenarios,
         "missing": missing,
-        "values": {**dimension.overall_values(sub_values), **details.overall},
+        # Over what is there these are silent means like the score itself.
+        "values": {**dimension.overall_values(sub_values), **details.overall}
+        if allow_incomplete or not missing
+        else {},
     }
 
 

@@ -88,10 +88,11 @@ def score_existing(
         raise InvalidArgument.of(
             "pack", "is needed: shards hold no labels", remedy="name the pack that was asked"
         )
-    loaded, reader = load_dimension(dimension), reader_of(dimension)
+    reader = reader_of(dimension)
+    loaded = load_dimension(reader.dimension)
     version = loaded.parser(parser)
     store = ObjectStore(str(_data_root(generations)))
-    found = [each for each in _stored(store) if each.identity.get("dimension") == dimension]
+    found = [each for each in _stored(store) if each.identity.get("dimension") == reader.dimension]
     chosen = choose(sorted({each.model for each in found}), model, str(generations))
     opened = Pack.open(pack)
     reads, files, notes = [], [], []
@@ -111,7 +112,7 @@ def score_existing(
         allow_incomplete=allow_incomplete,
     )
     return {
-        "dimension": dimension,
+        "dimension": reader.dimension,
         "model": chosen,
         "parser": version.version,
         **result,

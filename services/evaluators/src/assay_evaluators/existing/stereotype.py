@@ -43,7 +43,8 @@ _ARCHIVE = re.compile(
     rf"{_PREFIX}(?P<organisation>[^/]+)/{_SCENARIO}/(?P<name>[^/]+)_{_TOPIC}\.csv$"
 )
 _MATRIX = re.compile(
-    rf"{_PREFIX}(?P<model>.+)/{_SCENARIO}/{SAMPLES}_(?:agreement|rejection)_matrix\.csv$"
+    rf"{_PREFIX}(?P<model>.+)/{_SCENARIO}/{SAMPLES}_"
+    r"(?:(?:agreement|rejection)_matrix\.csv|heatmap\.jpg)$"
 )
 _COMPILED = re.compile(rf"{_PREFIX}(?P<model>.+)/{SAMPLES}_compiled\.json$")
 
