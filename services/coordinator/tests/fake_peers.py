@@ -370,7 +370,12 @@ class FakeEvaluator(evaluation_pb2_grpc.EvaluationServiceServicer):
             self.generated.append((artifact, *row))
             progress.completed = sum(row in have for row in rows)
         for parser in evaluation.parser_versions:
-            evaluation.scores.append(self._score(spec, parser, rows))
+            score = self._score(spec, parser, rows)
+            # A second metric over the same rows, as adversarial demonstrations have one.
+            further = evaluation_pb2.Score()
+            further.CopyFrom(score)
+            further.metric = f"{score.metric}@further"
+            evaluation.scores.extend([score, further])
         evaluation.complete = True
         evaluation.pack_digest = digest("pack")
         evaluation.meta.state = S.STATE_SUCCEEDED

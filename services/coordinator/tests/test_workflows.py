@@ -118,7 +118,8 @@ async def test_a_study_runs_to_comparisons_and_a_report(world, coordinator, mode
     assert report.headline.encode() in contents["html"]
     assert json.loads(contents["json"])["schema_version"] == 1
     rows = list(csv.DictReader(contents["csv"].decode().splitlines()))
-    assert len([row for row in rows if not row["scenario"]]) == 3 * 2
+    whole = [row["metric"] for row in rows if not row["scenario"]]
+    assert sorted(whole) == sorted(3 * ["ethics", "ethics@further", "fairness", "fairness@further"])
 
     # One load per variant, and no lease is left behind.
     assert len(loads(world)) == 3

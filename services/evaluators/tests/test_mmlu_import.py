@@ -36,7 +36,7 @@ def folder(tmp_path):
 def test_csv_files_without_header_become_questions(folder, tmp_path):
     report = import_mmlu(folder, tmp_path / "out")
     pack = Pack.open(str(tmp_path / "out"), digest=report.pack_digest)
-    (scenario,) = plan(pack, "utility").scenarios
+    (scenario,) = plan(pack, "utility", ("mmlu",)).scenarios
     assert [(s.topic, s.label) for s in scenario.samples] == [
         (subject, "ABCD"[k % 4]) for subject in SUBJECTS for k in range(7)
     ]

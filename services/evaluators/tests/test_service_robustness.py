@@ -12,10 +12,10 @@ from synthetic_serving import SyntheticServing, always, serving
 from test_decodingtrust import plan
 
 from assay_evaluators.packs.loading import Pack
+from assay_evaluators.sdk.dimension import load_dimension
 from assay_evaluators.sdk.types import base_seed
 
 ALL_PARSERS = ("assay-2026", "ct-2024-02", "dt-2024-09")
-LIKELIHOODS = ("mmlu_likelihood", "perplexity")
 # Scores of the default metric, the same in all three versions; by hand from the formulas.
 EXPECTED = {
     "advglue": {
@@ -70,13 +70,14 @@ async def test_synthetic_models_get_hand_computed_scores(dimension, evaluator, t
     models = {"right": bracketed, "refuse": always("I refuse."), "empty": always("")}
     metric = {"utility": "mmlu@5shot-generated", "advglue": "advglue-plus-plus"}
     name = metric.get(dimension, dimension)
+    only = {"scenarios": ["mmlu"]} if dimension == "utility" else {}
     async with (
         serving(servicer, tmp_path) as address,
         evaluator(dimension, address, uri) as service,
     ):
         for seed, (model, expected) in enumerate(EXPECTED[dimension].items()):
             servicer.model = models.get(model) or always(CONSTANT[dimension])
-            evaluation = await service.run(parsers=ALL_PARSERS, seed=seed)
+            evaluation = await service.run(parsers=ALL_PARSERS, seed=seed, **only)
             scores = by_metric(evaluation)
             for version in ALL_PARSERS:
                 score = scores[version, name]
@@ -91,7 +92,7 @@ async def test_synthetic_models_get_hand_computed_scores(dimension, evaluator, t
                     assert clean == pytest.approx(CLEAN[model]), (model, version)
             assert evaluation.complete
         servicer.model = drawn(WORDS[dimension])
-        scores = by_metric(await service.run(parsers=ALL_PARSERS, seed=SEED))
+        scores = by_metric(await service.run(parsers=ALL_PARSERS, seed=SEED, **only))
     expected = pytest.approx(random_score(uri, dimension, servicer.model))
     assert {version: scores[version, name].value for version in ALL_PARSERS} == dict.fromkeys(
         ALL_PARSERS, expected
@@ -126,7 +127,8 @@ def weighted(dimension, share):
 def random_score(uri, dimension, model):
     """Score of a model whose answers are all bare label words, without parsers or formulas."""
     share = {}
-    for scenario in plan(Pack.open(uri), dimension, seed=SEED).scenarios:
+    wanted = load_dimension(dimension).default_metric.scenarios
+    for scenario in plan(Pack.open(uri), dimension, wanted, seed=SEED).scenarios:
         hits = []
         for sample in scenario.samples:
             prompt = sample.text or sample.messages[-1].content
@@ -181,24 +183,25 @@ async def test_unscored_tasks_run_by_name_and_give_advglue_dev_its_own_metric(
     assert not scores["advglue-plus-plus"].HasField("value")
 
 
-async def test_likelihoods_are_measured_stored_and_rescored(evaluator, tmp_path, uri):
+async def test_likelihoods_run_unasked_are_stored_and_rescored(evaluator, tmp_path, uri):
     servicer = SyntheticServing(lambda prompt, seed: " " + bracketed(prompt)
                                 if "[[" in prompt else "x")  # fmt: skip
     async with (
         serving(servicer, tmp_path) as address,
         evaluator("utility", address, uri) as service,
     ):
-        evaluation = await service.run(scenarios=list(LIKELIHOODS))
-        again = await service.run(scenarios=list(LIKELIHOODS), lease="", parsers=["ct-2024-02"])
+        evaluation = await service.run()
+        again = await service.run(lease="", parsers=["ct-2024-02"])
     for each in (evaluation, again):
         scores = {score.metric: score for score in each.scores}
+        assert scores["mmlu@5shot-generated"].value == 100.0
         assert scores["mmlu@5shot-likelihood"].value == 100.0
         # Every token has probability 1/e.
         assert scores["inverse-perplexity"].value == pytest.approx(100 / math.e)
         (text,) = [s for s in scores["inverse-perplexity"].scenarios if s.scenario == "perplexity"]
         assert text.sub_values["perplexity"] == pytest.approx(math.e)
         assert text.sub_values["tokens"] == 3 + 4 + 5
-    assert servicer.total == 12 + 3
+    assert servicer.total == 12 + 12 + 3
 
 
 def scenario_names(uri, dimension):

@@ -145,7 +145,9 @@ async def _compare(context: Context, run: Run, ours: _Side, theirs: _Side) -> li
     found: list[Comparison] = []
     for score in ours.evaluation.scores:
         other = theirs.evaluation.score(score.parser_version)
-        if other is None:
+        # A dimension's default metric comes first; its further metrics are shown, not compared.
+        further = score is not ours.evaluation.score(score.parser_version)
+        if other is None or further:
             continue
         _same_metric(score, other)
         dimension = ours.evaluation.dimension

@@ -137,6 +137,9 @@ class Dimension(ABC):
     row_model: ClassVar[type[Row]]
     metrics: ClassVar[tuple[Metric, ...]]
     parsers: ClassVar[tuple[ParserVersion, ...]]
+    also_run: ClassVar[tuple[str, ...]] = ()
+    """Scenarios of further metrics that run unasked, with those of the default metric, where the
+    pack has rows for them."""
     shows_texts: ClassVar[bool] = True
     """Whether people may see its texts at all, where the pack allows it."""
 

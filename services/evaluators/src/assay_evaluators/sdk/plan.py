@@ -108,7 +108,7 @@ def make_plan(dimension: Dimension, pack: Pack, spec: Spec) -> Plan:
         DataLoss: A file of the pack is not what its manifest says.
     """
     spec.check_template()
-    names = spec.scenarios or dimension.default_metric.scenarios
+    names = spec.scenarios or _default_scenarios(dimension, pack)
     unknown = [name for name in names if name not in dimension.scenarios]
     if unknown:
         raise InvalidArgument.of(
@@ -131,6 +131,11 @@ def estimate_tokens(sample: Sample) -> int:
     turns = [message.content for message in sample.messages]
     characters = sum(map(len, turns)) + len(sample.text or "")
     return math.ceil(characters / CHARACTERS_PER_TOKEN) + TOKENS_PER_TURN * len(turns)
+
+
+def _default_scenarios(dimension: Dimension, pack: Pack) -> tuple[str, ...]:
+    there = (n for n in dimension.also_run if pack.scenario(dimension.name, n).file is not None)
+    return (*dimension.default_metric.scenarios, *there)
 
 
 @dataclass(frozen=True)

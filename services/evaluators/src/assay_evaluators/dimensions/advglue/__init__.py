@@ -6,8 +6,10 @@ from typing import ClassVar
 from assay_evaluators.dimensions.advglue import metric as metrics
 from assay_evaluators.dimensions.advglue import parser as parsers
 from assay_evaluators.dimensions.advglue.scenarios import (
+    DEV,
     SAMPLING,
     SCENARIOS,
+    TASKS,
     AdvglueRow,
     prompt_keys,
     render,
@@ -36,6 +38,7 @@ class Advglue(Dimension):
     row_model = AdvglueRow
     metrics: ClassVar[tuple[Metric, ...]] = metrics.METRICS
     parsers: ClassVar[tuple[ParserVersion, ...]] = parsers.VERSIONS
+    also_run = tuple(f"{DEV}_{task}" for task in TASKS)
 
     def samples(self, rows: Sequence[AdvglueRow], context: RowContext) -> Iterator[Sample]:
         """Renders items after fixed demonstrations; see `render`."""

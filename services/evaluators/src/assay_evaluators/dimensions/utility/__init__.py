@@ -7,6 +7,7 @@ from assay_evaluators.dimensions.utility import metric as metrics
 from assay_evaluators.dimensions.utility import parser as parsers
 from assay_evaluators.dimensions.utility.scenarios import (
     MMLU_DEV_FILE,
+    MMLU_LIKELIHOOD,
     PERPLEXITY,
     SAMPLING,
     SCENARIOS,
@@ -41,6 +42,7 @@ class Utility(Dimension):
     row_model = MmluRow
     metrics: ClassVar[tuple[Metric, ...]] = metrics.METRICS
     parsers: ClassVar[tuple[ParserVersion, ...]] = parsers.VERSIONS
+    also_run = (MMLU_LIKELIHOOD, PERPLEXITY)
 
     def row_model_of(self, scenario: str) -> type[Row]:
         """Questions or texts."""
