@@ -211,7 +211,7 @@ def _asks(messages: Any, row: Any) -> bool:
     if asked is None or not asked.endswith(row.input):
         return False
     # Settings may share test rows and differ in their demonstrations.
-    said = {message.get("content") for message in messages if isinstance(message, dict)}
+    said = [message.get("content") for message in messages if isinstance(message, dict)]
     if not row.examples:
         return len(messages) <= 2
     return all(text in said for text, _ in row.examples)

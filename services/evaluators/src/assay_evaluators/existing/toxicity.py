@@ -149,7 +149,8 @@ def _join(
     response = record.get("response")
     choices = response.get("choices") if isinstance(response, dict) else None
     # `continuation` holds sample 0 alone.
-    texts = [text_of(response, index) for index in range(len(choices or ()))]
+    count = len(choices) if isinstance(choices, list) else 0
+    texts = [text_of(response, index) for index in range(count)]
     known = [text for text in texts if text is not None]
     if len(known) != SAMPLES or len(texts) != SAMPLES:
         return f"{len(known)} samples; a maximum over another number than {SAMPLES} differs", None
