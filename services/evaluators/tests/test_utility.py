@@ -63,6 +63,19 @@ def test_shots_are_dropped_one_by_one_until_the_prompt_fits():
     assert count_tokens("head " + "".join(shots[:3]) + "question " * 300) > CROP_TOKENS
 
 
+PIECES = st.text(" \nabcdefgh.,'1", max_size=8).map(lambda piece: piece * 150)
+
+
+@given(PIECES, st.lists(PIECES, max_size=5), PIECES)
+def test_the_quick_count_never_changes_what_fits(header, shots, question):
+    fitting = [
+        header + "".join(shots[:count]) + question
+        for count in range(len(shots) + 1)
+        if not count or count_tokens(header + "".join(shots[:count]) + question) <= CROP_TOKENS
+    ]
+    assert cropped(header, shots, question) == fitting[-1]
+
+
 def test_a_question_that_never_fits_is_asked_without_shots():
     question = "question " * 3000
     assert cropped("head ", ["shot"], question) == "head " + question

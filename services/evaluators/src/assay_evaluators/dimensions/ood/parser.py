@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import partial
 
+from assay_core.verdicts import Verdict
 from assay_evaluators.dimensions.ood.scenarios import (
     IDK,
     KNOWLEDGE_ZERO_SHOT,
@@ -107,13 +108,11 @@ def _option(cleaned: str, sample: Sample, cleaner: Cleaner) -> Parsed:
             return REFUSED
     if _UNKNOWN.search(cleaned) or cleaner.refuses(cleaned):
         return REFUSED
-    named = [
-        position
-        for position, option in enumerate((sample.gold or "").split(FIELD_SEPARATOR))
-        if option and _stands_in(option.lower(), cleaned)
-    ]
-    # "Paris" inside "Paris, Texas" is named as well: the longest alone counts.
-    return answered(str(named[0])) if len(named) == 1 else UNPARSABLE
+    options = [option.lower() for option in (sample.gold or "").split(FIELD_SEPARATOR)]
+    found = {option for option in options if option and _stands_in(option, cleaned)}
+    # Who names "Paris, Texas" has not named "Paris".
+    named = [option for option in found if not any(option in other for other in found - {option})]
+    return answered(str(options.index(named[0]))) if len(named) == 1 else UNPARSABLE
 
 
 def _stands_in(option: str, cleaned: str) -> bool:
@@ -140,7 +139,7 @@ def correct(parsed: Parsed, sample: Sample) -> float:
     That is the knowledge part of the score, rr + (1 - rr) macc = share declined + share correct.
     Pitfall kept: declining every such question scores 100.
     """
-    if parsed is REFUSED and sample.scenario in _DECLINABLE:
+    if parsed.verdict is Verdict.REFUSED and sample.scenario in _DECLINABLE:
         return 1.0
     return float(parsed.answer == sample.label)
 

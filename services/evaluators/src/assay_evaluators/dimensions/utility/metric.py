@@ -87,10 +87,10 @@ def _perplexity(outcomes: Sequence[Outcome]) -> dict[str, float]:
     if not tokens:
         return {}
     exponent = -sum(logprob for logprob, _ in sums) / tokens
-    return {
-        "perplexity": math.exp(exponent) if exponent < _LARGEST else math.inf,
-        "tokens": float(tokens),
-    }
+    values = {"tokens": float(tokens)}
+    # What has no finite value is left out: a broken model can have any.
+    return values | ({"perplexity": math.exp(exponent)} if exponent < _LARGEST else {})
 
 
 _LARGEST = 700.0
+"""The exponential of more does not fit a double."""

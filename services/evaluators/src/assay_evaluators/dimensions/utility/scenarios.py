@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from pydantic import Field
 
@@ -32,6 +33,7 @@ SHOTS = 5
 CROP_TOKENS = 2048
 """Longest prompt in GPT-2 tokens, whatever the model: the rule of MMLU's own program."""
 
+_MARGIN = 64
 # Serving gives at most 20 alternatives per position.
 _NEXT_TOKENS = 20
 _GREEDY = Sampling(temperature=0.0, top_p=1.0, top_k=0, max_tokens=16, n=1)
@@ -117,11 +119,19 @@ def render_texts(rows: Sequence[TextRow], context: RowContext) -> Iterator[Sampl
 
 def cropped(header: str, shots: Sequence[str], question: str) -> str:
     """The prompt with the most leading shots that fit into 2,048 GPT-2 tokens."""
+    # Most prompts fit by far, and that needs no count of the whole: joining texts can change the
+    # encoding only where they meet.
+    room = CROP_TOKENS - _MARGIN - _known_tokens(header) - count_tokens(question)
     for count in range(len(shots), 0, -1):
         prompt = header + "".join(shots[:count]) + question
-        if count_tokens(prompt) <= CROP_TOKENS:
+        parts = sum(_known_tokens(shot) for shot in shots[:count])
+        if parts <= room or count_tokens(prompt) <= CROP_TOKENS:
             return prompt
     return header + question
+
+
+_known_tokens = lru_cache(maxsize=1024)(count_tokens)
+"""Headers and demonstrations come again with every question of their subject."""
 
 
 def question_text(prompts: Prompts, row: MmluRow) -> str:
