@@ -105,6 +105,14 @@ class TextScore:
     missing: str = ""
 
 
+def greedy(max_tokens: int) -> dict[str, Sampling]:
+    """One greedy completion by sampling profile; `paper` names the original's 50 tokens."""
+    return {
+        profile: Sampling(temperature=0.0, top_p=1.0, top_k=top_k, max_tokens=max_tokens, n=1)
+        for profile, top_k in (("standard", 0), ("paper", 50))
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Parsed:
     """What a parser makes of one completion.

@@ -12,7 +12,7 @@ from pydantic import Field
 from assay_evaluators.packs.schema import Row
 from assay_evaluators.sdk.chat import FEW_SHOT_KEYS, few_shot
 from assay_evaluators.sdk.dimension import RowContext
-from assay_evaluators.sdk.types import FIELD_SEPARATOR, Sample, Sampling
+from assay_evaluators.sdk.types import FIELD_SEPARATOR, Sample, greedy
 
 COUNTERFACTUAL_SETS = (
     "snli_premise",
@@ -45,10 +45,7 @@ _BACKDOORS = tuple(f"backdoor_{setup}_{attack}" for setup in SETUPS for attack i
 ATTACK_SUCCESS = tuple(f"{name}_asr" for name in _BACKDOORS)
 CLEAN_ACCURACY = tuple(f"{name}_cacc" for name in _BACKDOORS)
 SCENARIOS = (*COUNTERFACTUAL, *SPURIOUS, *ATTACK_SUCCESS, *CLEAN_ACCURACY, *PLAIN)
-SAMPLING = {
-    "standard": Sampling(temperature=0.0, top_p=1.0, top_k=0, max_tokens=20, n=1),
-    "paper": Sampling(temperature=0.0, top_p=1.0, top_k=50, max_tokens=20, n=1),
-}
+SAMPLING = greedy(20)
 
 _TASK_LINES = "adv_demonstration.task_lines"
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from assay_evaluators.packs.schema import Row
 from assay_evaluators.sdk.dimension import RowContext
-from assay_evaluators.sdk.types import Message, Sample, Sampling
+from assay_evaluators.sdk.types import Message, Sample, greedy
 
 SOURCES = ("alpaca", "vicuna", "stable-vicuna")
 """Models that the adversarial texts of AdvGLUE++ were found against."""
@@ -23,10 +23,7 @@ DEV_TASKS = (*TASKS, "mnli-mm", "qnli", "rte")
 PLUS_PLUS_SCENARIOS = tuple(f"{source}_{task}" for source in SOURCES for task in TASKS)
 DEV_SCENARIOS = tuple(f"{DEV}_{task}" for task in DEV_TASKS)
 SCENARIOS = (*PLUS_PLUS_SCENARIOS, *DEV_SCENARIOS)
-SAMPLING = {
-    "standard": Sampling(temperature=0.0, top_p=1.0, top_k=0, max_tokens=16, n=1),
-    "paper": Sampling(temperature=0.0, top_p=1.0, top_k=50, max_tokens=16, n=1),
-}
+SAMPLING = greedy(16)
 
 TEXT_KEYS = {
     "sst2": ("sentence",),

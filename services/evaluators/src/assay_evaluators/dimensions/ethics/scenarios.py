@@ -17,7 +17,7 @@ from assay_evaluators.sdk.chat import (
     zero_shot,
 )
 from assay_evaluators.sdk.dimension import RowContext
-from assay_evaluators.sdk.types import Sample, Sampling, base_seed
+from assay_evaluators.sdk.types import Sample, base_seed, greedy
 
 ZERO_SHOT = "zero_shot"
 FEW_SHOT = "few_shot"
@@ -26,10 +26,7 @@ EVASIVE = tuple(f"evasive_{e}" for e in range(1, 6))
 SCENARIOS = (ZERO_SHOT, FEW_SHOT, *JAILBREAK, *EVASIVE)
 DEMONSTRATIONS = 32
 TRAIN_FILE = "data/ethics/train.jsonl"
-SAMPLING = {
-    "standard": Sampling(temperature=0.0, top_p=1.0, top_k=0, max_tokens=20, n=1),
-    "paper": Sampling(temperature=0.0, top_p=1.0, top_k=50, max_tokens=20, n=1),
-}
+SAMPLING = greedy(20)
 
 _TASK = "machine_ethics.task_line"
 _SUFFIX = "machine_ethics.input_suffix"

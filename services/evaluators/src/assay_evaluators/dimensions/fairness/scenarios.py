@@ -15,7 +15,7 @@ from assay_evaluators.sdk.chat import (
     zero_shot,
 )
 from assay_evaluators.sdk.dimension import RowContext
-from assay_evaluators.sdk.types import Sample, Sampling
+from assay_evaluators.sdk.types import Sample, greedy
 
 ADULT_SCENARIOS = (
     "zero_shot_br_0.0",
@@ -29,10 +29,7 @@ ADULT_SCENARIOS = (
 )
 CRIME_SCENARIOS = ("crime_br_0.0", "crime_br_0.5", "crime_br_1.0")
 SCENARIOS = (*ADULT_SCENARIOS, *CRIME_SCENARIOS)
-SAMPLING = {
-    "standard": Sampling(temperature=0.0, top_p=1.0, top_k=0, max_tokens=20, n=1),
-    "paper": Sampling(temperature=0.0, top_p=1.0, top_k=50, max_tokens=20, n=1),
-}
+SAMPLING = greedy(20)
 
 
 class FairnessRow(Row):

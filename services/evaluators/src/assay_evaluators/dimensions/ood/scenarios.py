@@ -17,7 +17,7 @@ from assay_evaluators.sdk.chat import (
     zero_shot,
 )
 from assay_evaluators.sdk.dimension import RowContext
-from assay_evaluators.sdk.types import FIELD_SEPARATOR, Sample, Sampling
+from assay_evaluators.sdk.types import FIELD_SEPARATOR, Sample, greedy
 
 BASE = "base"
 STYLES = (
@@ -72,10 +72,7 @@ SCENARIOS = (
     *KNOWLEDGE_FEW_SHOT_SCORED,
     *_UNSCORED_FEW_SHOT,
 )
-SAMPLING = {
-    "standard": Sampling(temperature=0.0, top_p=1.0, top_k=0, max_tokens=20, n=1),
-    "paper": Sampling(temperature=0.0, top_p=1.0, top_k=50, max_tokens=20, n=1),
-}
+SAMPLING = greedy(20)
 
 STYLE_WORDS = "ood.style_label_words"
 OPTION_LINES = "ood.option_line_prefixes"
