@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import torch
 from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
 
@@ -24,3 +27,12 @@ def write_checkpoint(folder, *, labels, problem_type, seed=0):
         tokenizer_file=None, vocab={word: k for k, word in enumerate(WORDS)}, model_max_length=32
     ).save_pretrained(folder)
     return folder
+
+
+if __name__ == "__main__":
+    # For tests of other environments, which have no torch.
+    write_checkpoint(
+        Path(sys.argv[1]),
+        labels=["neutral", "toxic"],
+        problem_type="single_label_classification",
+    )

@@ -62,6 +62,8 @@ _OPTIONS = (
     ("grpc.keepalive_timeout_ms", 10_000),
     # Idle watch streams stay alive through load balancers.
     ("grpc.http2.max_pings_without_data", 0),
+    # gRPC's own default is two minutes: a peer that restarts would be missed for as long.
+    ("grpc.max_reconnect_backoff_ms", 5_000),
     ("grpc.enable_retries", 1),
     ("grpc.service_config", json.dumps(_RETRIES)),
 )

@@ -13,11 +13,15 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+from transformers.utils import logging as transformers_logging
 
 from assay_core.digest import digest_of, sha256_file
 from assay_core.errors import FailedPrecondition, InvalidArgument, NotFound
 from assay_scoring.batching import batches
 from assay_scoring.settings import CheckpointSettings
+
+# A progress bar in a log is noise.
+transformers_logging.disable_progress_bar()
 
 TOXIC_LABELS = ("toxicity", "toxic")
 _CONTENT = re.compile(

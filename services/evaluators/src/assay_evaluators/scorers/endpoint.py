@@ -37,12 +37,14 @@ class Patience:
 
     Attributes:
         attempts: Times a batch is asked for before the scorer counts as gone.
-        backoff_seconds: First wait between attempts; doubles.
+        backoff_seconds: First wait between attempts; doubles up to `backoff_limit_seconds`.
+        backoff_limit_seconds: Longest wait.
         batch_seconds: Longest time of one batch; a slow classifier on a CPU needs minutes.
     """
 
-    attempts: int = 5
+    attempts: int = 7
     backoff_seconds: float = 0.5
+    backoff_limit_seconds: float = 5.0
     batch_seconds: float = 1800.0
 
 
@@ -89,7 +91,8 @@ class EndpointScorer:
                         remedy="start the scoring service, then create the evaluation again; it"
                         " resumes with the scores that are stored",
                     ) from error
-                wait = patience.backoff_seconds * 2 ** (attempt - 1)
+                doubled = patience.backoff_seconds * 2 ** (attempt - 1)
+                wait = min(doubled, patience.backoff_limit_seconds)
                 await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 (spreads retries)
         raise AssertionError("unreachable")
 

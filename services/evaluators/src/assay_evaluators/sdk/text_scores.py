@@ -152,8 +152,8 @@ async def score_missing(
     store: ObjectStore,
     text_of: Callable[[str], str],
     scorer: Scorer,
-    progress: Callable[[int], Awaitable[None]] | None = None,
-) -> int:
+    progress: Callable[[int], Awaitable[None]],
+) -> None:
     """Scores every text of a plan's completions that has no stored score; stores batch by batch.
 
     Args:
@@ -163,13 +163,9 @@ async def score_missing(
         scorer: The scorer.
         progress: Called with the number of texts after each batch.
 
-    Returns:
-        Texts that were scored now.
-
     Raises:
         AssayError: What the scorer raised. A repeat takes up after the last whole batch.
     """
-    count = 0
     for scenario in plan.scenarios:
         if scenario.identity is None:
             continue
@@ -178,10 +174,7 @@ async def score_missing(
         while batch := await asyncio.to_thread(next, batches, None):
             found = await scores_of(scorer, list(batch.values()))
             await asyncio.to_thread(scores.write, dict(zip(batch, found, strict=True)))
-            count += len(batch)
-            if progress is not None:
-                await progress(len(batch))
-    return count
+            await progress(len(batch))
 
 
 def _missing_batches(

@@ -232,7 +232,7 @@ class Evaluations:
         for metric in self._metrics(plan):
             if metric.scorer:
                 for parser in parsers:
-                    await self._score_texts(plan, parser, metric)
+                    await self._score_texts(plan, parser, metric, meter)
         status = await asyncio.to_thread(self._score, plan, parsers)
         await self.records.update(
             evaluation_id,
@@ -266,14 +266,24 @@ class Evaluations:
             else:
                 return True
 
-    async def _score_texts(self, plan: Plan, parser: ParserVersion, metric: Metric) -> None:
+    async def _score_texts(
+        self, plan: Plan, parser: ParserVersion, metric: Metric, meter: _Meter | None = None
+    ) -> None:
         """Has the metric's classifier score what it has not scored yet; stored batch by batch."""
         if parser.scored_text is None:
             raise TypeError(f"{metric.id} has a scorer, {parser.version} says no text for it")
         scorer = self._scorers.get(metric.scorer)
         text_of = parser.scored_text(plan.prompts)
-        scored = await score_missing(plan, self._store, text_of, scorer)
-        metrics.TEXTS_SCORED.labels(scorer.id).inc(scored)
+        scored = 0
+
+        async def count(texts: int) -> None:
+            nonlocal scored
+            scored += texts
+            metrics.TEXTS_SCORED.labels(scorer.id).inc(texts)
+            if meter is not None:
+                await meter.show(f"scoring: {scored:,} texts by {scorer.id}")
+
+        await score_missing(plan, self._store, text_of, scorer, count)
 
     async def _take_up(self, record: Record, lease: Lease | None) -> Record:
         """Gives an existing evaluation a newer lease and starts it again if it stands still."""
