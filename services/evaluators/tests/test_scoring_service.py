@@ -60,6 +60,7 @@ async def start(address: str, checkpoint: Path, home: Path) -> tuple[subprocess.
     raise AssertionError("the scoring service did not come up")
 
 
+@pytest.mark.slow
 async def test_scores_come_from_the_checkpoint_and_its_death_is_survived(
     evaluator, tmp_path, checkpoint
 ):
