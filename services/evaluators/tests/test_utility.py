@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -101,6 +102,16 @@ def test_options_that_are_off_do_not_change_an_identity(mini_pack):
         "temperature": 0.0, "top_p": 1.0, "top_k": 0, "max_tokens": 20
     }  # fmt: skip
     assert "raw_text" not in scenario.identity
+
+
+def test_stop_texts_travel_and_are_part_of_the_identity(pack):
+    (scenario,) = plan(pack, "utility", ("mmlu",)).scenarios
+    sampling = replace(scenario.sampling, stop=("\n\n",))
+    item = to_request_item(
+        WorkItem("0", 0, scenario.samples[0], (0,)), replace(scenario, sampling=sampling), 0
+    )
+    assert list(item.sampling.stop) == ["\n\n"]
+    assert sampling.identity() == scenario.sampling.identity() | {"stop": ("\n\n",)}
 
 
 # -- generated answers -----------------------------------------------------------------------------

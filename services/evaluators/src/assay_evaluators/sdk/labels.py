@@ -19,7 +19,9 @@ _SAID = (
     r"(?: is|:| would be| should be| =)\W*|\b(?:i (?:would )?(?:say|answer|choose|choice))\W*"
 )
 _QUOTE = re.compile(r"\"[^\"]*\s[^\"]*\"")
-_NEGATION = r"(?<!\bnot )(?<!n't )(?<!\bneither )(?<!\bnor )(?<!\bnon-)"
+# "not very positive", "isn't positive", "neither positive nor negative", "non-positive".
+_NEGATED = re.compile(r"(?:\b(?:not|never|neither|nor|cannot)|n't)(?: \w+){0,2} $|\bnon-$")
+_WINDOW = 40
 
 
 class LabelFinder:
@@ -40,7 +42,7 @@ class LabelFinder:
         listed = rf"(?!\W{{0,4}}(?:or\b|and\b|/|{every}\b))"
         self._first = re.compile(rf"\W*(?:the )?(?:{_SAID})?({every})\b{listed}")
         self._said = re.compile(rf"(?:{_SAID})({every})\b{listed}")
-        self._content = re.compile(rf"\b{_NEGATION}({other})\b") if other else None
+        self._content = re.compile(rf"\b({other})\b") if other else None
 
     def parse(self, text: str) -> Parsed:
         """The label of the first sentence that has one; two in it are none."""
@@ -62,7 +64,11 @@ class LabelFinder:
             return {first[1]}
         found = {match[1] for match in self._said.finditer(sentence)}
         if self._content is not None:
-            found |= {match[1] for match in self._content.finditer(sentence)}
+            found |= {
+                match[1]
+                for match in self._content.finditer(sentence)
+                if not _NEGATED.search(sentence[max(0, match.start() - _WINDOW) : match.start()])
+            }
         return found
 
 
