@@ -123,6 +123,11 @@ bench-evaluators: .venv/.ready ## Parser rates, planner, memory and resume of th
 bench-compression: .venvs/compression/.ready ## Every recipe on the demo model: perplexity and overhead, into docs/compression-results.md
 	@OMP_WAIT_POLICY=PASSIVE .venvs/compression/bin/python -m benchmarks.compression --write docs/compression-results.md
 
+.PHONY: layouts-vllm
+layouts-vllm: setup ## Which packed layouts vLLM on CPU loads, into docs/compression-layouts.md
+	@rm -rf build/layouts && .venvs/compression/bin/python services/compression/tests/layout_table.py models/demo/model build/layouts
+	@.venvs/serving/bin/python services/compression/tests/layouts_vllm.py build/layouts
+
 .PHONY: clean
 clean: ## Remove environments, caches and local data (.assay)
 	@[ ! -x .venv/bin/assay ] || .venv/bin/assay down || true

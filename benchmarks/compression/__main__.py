@@ -41,7 +41,6 @@ COMPARED: list[Any] = [
     {"wanda": {"pattern": "2:4"}},
     {"magnitude": {"pattern": "2:4"}},
 ]
-_SEEDS = (0, 1, 2)
 _SAMPLES, _LENGTH = 128, 512
 
 
@@ -51,6 +50,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=_ROOT / "models/demo/model")
     parser.add_argument("--pack", type=Path, default=_ROOT / "packs/demo/data")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--runs", type=int, default=3, help="seeds, and repetitions of timings")
     parser.add_argument("--write", type=Path, help="file to write; standard output without it")
     arguments = parser.parse_args()
     document = asyncio.run(_run(arguments))
@@ -69,15 +69,17 @@ async def _run(arguments: argparse.Namespace) -> str:
             await wait_until_ready(address)
             rows = []
             for recipe in map(Recipe.parse, RECIPES):
-                row = await _row(address, arguments.model, recipe, documents)
+                seeds = range(arguments.runs if recipe.needs_calibration else 1)
+                row = await _row(address, arguments.model, recipe, documents, seeds)
                 rows.append(row)
                 _say(f"{row.label}: {row.losses[0].perplexity:.3f}")
             overhead = await _overhead(address, arguments, calibration, home)
-    return render(rows, overhead, calibration=_calibration(0), seeds=_SEEDS)
+    return render(rows, overhead, calibration=_calibration(0), runs=arguments.runs)
 
 
-async def _row(address: str, model: Path, recipe: Recipe, documents: list[Any]) -> Row:
-    seeds = _SEEDS if recipe.needs_calibration else _SEEDS[:1]
+async def _row(
+    address: str, model: Path, recipe: Recipe, documents: list[Any], seeds: range
+) -> Row:
     made = [await make(address, model, recipe, _calibration(seed)) for seed in seeds]
     return Row(
         recipe.label(),
@@ -99,7 +101,7 @@ async def _overhead(
         recipe = Recipe.parse(value)
         mine: list[Made] = []
         theirs: list[dict[str, float]] = []
-        for i in range(len(_SEEDS)):
+        for i in range(arguments.runs):
             # Seeds that the table above did not use: nothing comes from a cache. Methods without
             # data would be a cache hit, so each run compresses a copy of its own.
             seed = 100 + i

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -23,7 +22,7 @@ cores ({processor}), no GPU, shared with other work: times are noisy, ratios les
 ## Perplexity
 
 Over {documents} held-out documents of the demo pack ({tokens:,} predicted tokens), dense layout,
-float32. Calibration: {samples} sequences of {length} tokens; the median of seeds {seeds} and their
+float32. Calibration: {samples} sequences of {length} tokens; the median of {runs} seed(s) and their
 range. Excess: nats per token more than dense, with its standard error over documents (median seed).
 MiB: of all weights in packed form. Published: Llama-2-7B on WikiText-2, dense → compressed, from
 [Wanda's README]({wanda}) and, marked ?, [AWQ]({awq}) from memory.
@@ -37,8 +36,8 @@ _OVERHEAD = """
 
 From CreateVariant to the published artifact in a warm service, against the library's own call
 (llm-compressor's `oneshot`; for magnitude our routine over a loaded model) with loading and saving,
-imports left out: medians of three, taken in turn. Memory is the peak of the process that works. AWQ
-is missing: the library's call fails without an accelerator.
+imports left out: medians of {runs}, taken in turn. Memory is the peak of the process that works.
+AWQ is missing: the library's call fails without an accelerator.
 
 """
 
@@ -58,7 +57,7 @@ def render(
     overhead: list[str],
     *,
     calibration: common_pb2.Calibration,
-    seeds: Sequence[int],
+    runs: int,
 ) -> str:
     """The document; the first row is the dense model."""
     dense = rows[0].losses[0]
@@ -69,12 +68,12 @@ def render(
         tokens=sum(dense.tokens),
         samples=calibration.samples,
         length=calibration.sequence_length,
-        seeds=", ".join(map(str, seeds)),
+        runs=runs,
         wanda=published.WANDA_README,
         awq=published.AWQ_PAPER,
     )
     table = "\n".join(_line(row, dense) for row in rows)
-    return head + table + "\n" + _OVERHEAD + "\n".join(overhead) + "\n"
+    return head + table + "\n" + _OVERHEAD.format(runs=runs) + "\n".join(overhead) + "\n"
 
 
 def _line(row: Row, dense: Losses) -> str:

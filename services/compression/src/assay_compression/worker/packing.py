@@ -47,6 +47,8 @@ def pack_checkpoint(recipe: Recipe, checkpoint: Checkpoint, work_dir: Path) -> P
     for name in checkpoint.weight_files:
         tensors = packer.tensors_of(name)
         save_file(tensors, target / name, metadata={"format": "pt"})
+        # The library keeps its files to their owner; an artifact is read by other services too.
+        shutil.copymode(files / name, target / name)
         places |= dict.fromkeys(tensors, name)
     if (target / INDEX).is_file():
         index = {"metadata": {}, "weight_map": dict(sorted(places.items()))}
