@@ -29,6 +29,11 @@ def state(value: common_pb2.State.ValueType) -> str:
     return common_pb2.State.Name(value).removeprefix("STATE_").replace("_", " ").lower()
 
 
+def layout(value: common_pb2.Layout.ValueType) -> str:
+    """`LAYOUT_PACKED_GPTQ` as `packed-gptq`, the way recipes write it."""
+    return common_pb2.Layout.Name(value).removeprefix("LAYOUT_").replace("_", "-").lower()
+
+
 def verdict(value: comparison_pb2.Verdict.ValueType) -> str:
     """`VERDICT_PASS` as `pass`; unspecified is empty."""
     name = comparison_pb2.Verdict.Name(value).removeprefix("VERDICT_").lower()

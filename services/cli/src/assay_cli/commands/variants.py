@@ -153,13 +153,14 @@ async def recipes(session: Session) -> None:
     for name in ("recipe", "parameters", "backend", "summary"):
         table.add_column(name)
     for recipe in response.recipes:
-        parameters = "\n".join(
+        lines = [
             f"{each.name}: {each.allowed}"
             + (f" (default {each.default_value})" if each.default_value else "")
             for each in recipe.parameters
-        )
+        ]
+        lines.append(f"layout: {', '.join(map(words.layout, recipe.layouts))}")
         backend = recipe.backend if recipe.available else f"no: {recipe.unavailable_reason}"
-        table.add_row(recipe.method, parameters, backend, recipe.summary)
+        table.add_row(recipe.method, "\n".join(lines), backend, recipe.summary)
     session.output.result(response, lambda: session.output.show(table))
 
 
