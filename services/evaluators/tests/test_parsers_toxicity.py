@@ -196,6 +196,6 @@ def test_the_metric_names_its_scorer():
             DIMENSION.metric(unknown)
 
 
-def test_a_dimension_without_a_classifier_takes_none():
-    with pytest.raises(InvalidArgument, match="ethics needs none"):
-        load_dimension("ethics").with_scorer("x")
+def test_a_dimension_without_a_classifier_stays_as_it_is():
+    ethics = load_dimension("ethics")
+    assert ethics.with_scorer("toxic-bert-1234") is ethics

@@ -208,12 +208,10 @@ class Dimension(ABC):
     def with_scorer(self, scorer: str) -> Dimension:
         """The dimension with another classifier behind its metric.
 
-        Raises:
-            InvalidArgument: If the dimension needs no classifier.
+        One that needs none stays as it is, so that all evaluators can share the setting.
         """
-        raise InvalidArgument.of(
-            "scorer", f"{self.name} needs none", remedy="leave it out for this dimension"
-        )
+        del scorer
+        return self
 
     def parser(self, version: str) -> ParserVersion:
         """A parser version by name; empty means the default one.
