@@ -108,7 +108,7 @@ def _option(cleaned: str, sample: Sample, cleaner: Cleaner) -> Parsed:
             return REFUSED
     if _UNKNOWN.search(cleaned) or cleaner.refuses(cleaned):
         return REFUSED
-    options = [option.lower() for option in (sample.gold or "").split(FIELD_SEPARATOR)]
+    options = [cleaner.clean(option) for option in (sample.gold or "").split(FIELD_SEPARATOR)]
     found = {option for option in options if option and _stands_in(option, cleaned)}
     # Who names "Paris, Texas" has not named "Paris".
     named = [option for option in found if not any(option in other for other in found - {option})]
