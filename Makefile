@@ -127,6 +127,18 @@ bench-compression: .venvs/compression/.ready ## Every recipe on the demo model: 
 layouts-vllm: setup ## Which packed layouts vLLM on CPU loads, into docs/compression-layouts.md
 	@rm -rf build/layouts && .venvs/compression/bin/python services/compression/tests/layout_table.py models/demo/model build/layouts
 	@.venvs/serving/bin/python services/compression/tests/layouts_vllm.py build/layouts
+.PHONY: test-statistics
+test-statistics: .venv/.ready ## Long simulations: coverage, gate error, early stopping over thousands of studies
+	@.venv/bin/python -m pytest services/coordinator -m simulation
+
+.PHONY: bench-control
+bench-control: .venv/.ready ## What the coordinator costs: samples/s, list, resume, cancel, with stub peers
+	@.venv/bin/python benchmarks/control_plane.py
+
+.PHONY: chaos
+chaos: setup ## Kill -9 a random service again and again during a study, on SQLite and on Postgres
+	@.venv/bin/python tests/faults/chaos.py
+	@.venv/bin/python tests/faults/chaos.py --postgres
 
 .PHONY: clean
 clean: ## Remove environments, caches and local data (.assay)

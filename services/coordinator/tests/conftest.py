@@ -27,6 +27,15 @@ from fake_peers import World
 configure_logging("tests", "error")
 
 
+def pytest_collection_modifyitems(config, items):
+    """Long simulations run when they are asked for by their mark."""
+    if "simulation" not in config.getoption("markexpr"):
+        skip = pytest.mark.skip(reason="a long simulation: make test-statistics")
+        for item in items:
+            if item.get_closest_marker("simulation"):
+                item.add_marker(skip)
+
+
 class Coordinator:
     """The real `assay-coordinator` process, which can be killed and started again."""
 

@@ -297,6 +297,7 @@ class FakeEvaluator(evaluation_pb2_grpc.EvaluationServiceServicer):
     gate: Gate = field(default_factory=Gate)
     broken: str = ""
     stored: dict[str, set[tuple[str, int]]] = field(default_factory=dict)
+    asked: int = 0  # requests of any kind
     generated: list[tuple[str, str, int]] = field(default_factory=list)
     evaluations: dict[str, evaluation_pb2.Evaluation] = field(default_factory=dict)
     by_request: dict[str, str] = field(default_factory=dict)
@@ -317,6 +318,7 @@ class FakeEvaluator(evaluation_pb2_grpc.EvaluationServiceServicer):
         )
 
     async def PlanEvaluation(self, request, context):
+        self.asked += 1
         if self.broken:
             raise InvalidArgument.of(self.broken, "field text: missing", remedy="correct the row")
         rows = list(self._rows(request.spec))
@@ -334,6 +336,7 @@ class FakeEvaluator(evaluation_pb2_grpc.EvaluationServiceServicer):
         )
 
     async def CreateEvaluation(self, request, context):
+        self.asked += 1
         known = self.by_request.get(request.request_id)
         if known is None:
             known = f"{self.dimension}-{len(self.evaluations)}"
@@ -356,6 +359,7 @@ class FakeEvaluator(evaluation_pb2_grpc.EvaluationServiceServicer):
         progress = evaluation.meta.progress
         progress.total, progress.unit = len(rows), "completions"
         progress.completed = sum(row in have for row in rows)
+        since_pause = 0
         for row in rows:
             if row in have:
                 continue
@@ -365,10 +369,12 @@ class FakeEvaluator(evaluation_pb2_grpc.EvaluationServiceServicer):
                 evaluation.meta.state = S.STATE_WAITING_FOR_MODEL
                 await asyncio.sleep(0.02)
             evaluation.meta.state = S.STATE_RUNNING
-            await asyncio.sleep(0)
+            since_pause += 1
+            if since_pause % 64 == 0:
+                await asyncio.sleep(0)
             have.add(row)
             self.generated.append((artifact, *row))
-            progress.completed = sum(row in have for row in rows)
+            progress.completed += 1
         for parser in evaluation.parser_versions:
             score = self._score(spec, parser, rows)
             # A second metric over the same rows, as adversarial demonstrations have one.
@@ -393,7 +399,7 @@ class FakeEvaluator(evaluation_pb2_grpc.EvaluationServiceServicer):
                 )
             )  # fmt: skip
         content = verdicts.to_bytes(verdicts.to_table(made))
-        key = f"scores/{digest(artifact, self.dimension, parser)[7:]}/verdicts.parquet"
+        key = f"scores/{digest(artifact, self.dimension, parser, len(rows))[7:]}/verdicts.parquet"
         self.data.write_bytes(key, content)
         mean = sum(row.value for row in made) / len(made)
         terms = [{"weight": 1.0, "of": {"op": "mean", "scenario": s.name}} for s in self.scenarios]
@@ -482,6 +488,7 @@ class World:
         for evaluator in self.evaluators.values():
             evaluator.gate.open()
             evaluator.broken = ""
+            evaluator.scenarios = (Scenario("zero_shot"), Scenario("few_shot"))
 
     def hold(self, *labels: str) -> None:
         """Stop the evaluations of these variants, or all, half-way."""

@@ -1,8 +1,11 @@
 """The study file: what is accepted, what is refused and with which words."""
 
 import json
+from pathlib import Path
 
+import jsonschema
 import pytest
+import yaml
 
 from assay_coordinator.domain.matrix import expand
 from assay_coordinator.domain.study import StudySpec
@@ -172,3 +175,37 @@ def test_the_schema_describes_the_file():
     text = json.dumps(schema)
     for reference in text.split('"#/$defs/')[1:]:
         assert reference.split('"')[0] in schema["$defs"]
+
+
+EXAMPLES = Path(__file__).parents[3] / "examples"
+
+
+def test_the_committed_schema_is_the_one_this_build_reads():
+    """Written by `assay study schema > examples/study.schema.json`."""
+    committed = json.loads((EXAMPLES / "study.schema.json").read_text())
+    assert committed == json.loads(json.dumps(study_schema()))
+
+
+@pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.yaml")), ids=lambda file: file.stem)
+def test_every_example_is_a_study_by_reader_and_schema(file):
+    spec = load_study(file.read_text())
+    assert expand(spec)
+    jsonschema.Draft202012Validator(study_schema()).validate(yaml.safe_load(file.read_text()))
+
+
+def test_the_schema_itself_is_valid():
+    jsonschema.Draft202012Validator.check_schema(study_schema())
+
+
+def test_a_preset_fills_in_what_the_file_leaves_out():
+    text = "{name: x, models: [demo], recipes: [dense], pack: demo, preset: smoke, row_limit: 3}"
+    spec = load_study(text)
+    assert spec.dimensions == ("stereotype", "fairness", "ethics")
+    assert spec.row_limit == 3
+
+
+def test_an_unknown_preset_is_named():
+    text = "{name: x, models: [demo], recipes: [dense], pack: demo, preset: fast, dimensions: a}"
+    with pytest.raises(InvalidArgument) as refused:
+        load_study(text)
+    assert refused.value.field == "preset"

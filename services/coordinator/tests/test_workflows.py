@@ -7,6 +7,7 @@ import json
 import re
 
 import pytest
+from fake_peers import Scenario
 
 from assay_coordinator.domain.study_file import load_study
 from assay_coordinator.wire.study import spec_message
@@ -371,11 +372,15 @@ async def test_the_plan_counts_what_is_left_and_starts_nothing(world, coordinato
     request = pb.PlanStudyRequest(spec=spec())
     before = await coordinator.call("PlanStudy", request)
     assert before.completions == 3 * 2 * 120
+    assert before.samples == 2 * 120
+    assert not before.HasField("disk_bytes")  # no artifact tells how large one is
+    assert before.engine_seconds == before.completion_tokens / before.tokens_per_second
     assert [v.artifact_exists for v in before.variants] == [False] * 3
     assert not made(world)
     await coordinator.finished((await coordinator.create(spec())).meta.id)
     after = await coordinator.call("PlanStudy", request)
-    assert after.completions == 0
+    assert (after.completions, after.completions_stored) == (0, 3 * 2 * 120)
+    assert after.disk_bytes >= 0
     assert all(v.artifact_exists for v in after.variants)
 
 
@@ -424,6 +429,38 @@ async def test_a_claim_about_a_recipe_is_judged_by_the_mean_over_its_seeds(
     assert found.interval_low < found.difference < found.interval_high
 
 
+async def test_a_study_that_may_stop_early_stops_where_a_look_decides(world, coordinator, model):
+    degrade(world, accuracy=0.2)
+    for evaluator in world.evaluators.values():
+        evaluator.scenarios = (Scenario("zero_shot", 400),)
+    text = (
+        STUDY.replace("small", model)
+        + "gate: {require_utility: false, default_margin: 10}\n"
+        + "early_stopping: {first_rows: 50, growth: 2}\n"
+    )
+    study = await coordinator.finished((await coordinator.create(spec(text))).meta.id)
+    assert study.meta.state == S.STATE_SUCCEEDED, study.meta.error
+    request = pb.ListComparisonsRequest(study_id=study.meta.id)
+    found = (await coordinator.call("ListComparisons", request)).comparisons
+    bad = next(c for c in found if "3bit" in c.variant_key and c.dimension == "ethics")
+    assert bad.interval_method == "betting confidence sequence without replacement"
+    assert bad.verdict == comparison_pb2.VERDICT_FAIL
+    assert bad.n_pairs < 400
+    assert not bad.HasField("p_value")  # a fixed-n test would not hold after looks
+    assert any("stopped early" in note and "were saved" in note for note in bad.notes)
+    good = next(c for c in found if "8bit" in c.variant_key and c.dimension == "ethics")
+    assert good.verdict == comparison_pb2.VERDICT_PASS
+    artifact = world.artifact(model, "gptq-3bit-g128")
+    made_rows = [row for row in generated(world) if row[0] == artifact]
+    assert len(made_rows) < 2 * 400
+    assert not generated_twice(world)
+    policy = comparison_pb2.GatePolicy(default_margin=10, require_utility=False)
+    answer = await coordinator.call(
+        "EvaluateGate", pb.EvaluateGateRequest(study_id=study.meta.id, policy=policy)
+    )
+    assert answer.result.verdict == comparison_pb2.VERDICT_FAIL
+
+
 async def test_studies_are_listed_filtered_and_deleted(world, coordinator, model):
     done = await coordinator.finished((await coordinator.create(spec(name=model))).meta.id)
     request = pb.ListStudiesRequest()
@@ -455,11 +492,45 @@ async def test_what_is_wrong_is_said_at_once_with_its_field(coordinator):
         await coordinator.call("GetReport", request)
 
 
-async def test_what_is_not_built_yet_says_so(coordinator):
-    request = pb.CompareVariantsRequest(study_id="a", variant_key="b", reference_key="c")
-    with pytest.raises(Unimplemented) as refused:
+async def test_any_two_variants_are_compared_also_across_studies(world, coordinator, model):
+    degrade(world)
+    first = await coordinator.finished((await coordinator.create(spec())).meta.id)
+    second = await coordinator.finished((await coordinator.create(spec())).meta.id)
+    request = pb.CompareVariantsRequest(
+        study_id=first.meta.id,
+        variant_key=f"{model}/gptq-3bit-g128/seed0",
+        reference_study_id=second.meta.id,
+        reference_key=f"{model}/gptq-8bit-g128/seed0",
+    )
+    found = (await coordinator.call("CompareVariants", request)).comparisons
+    whole = [c for c in found if not c.scenario]
+    assert [c.dimension for c in whole] == ["ethics", "fairness"]
+    assert all(c.difference < -20 and c.p_value_holm < 0.05 for c in whole)
+    request.reference_key = "none"
+    with pytest.raises(NotFound) as refused:
         await coordinator.call("CompareVariants", request)
+    assert f"{model}/dense/seed0" in refused.value.remedy
+
+
+async def test_the_leaderboard_ranks_variants_over_studies(world, coordinator, model):
+    degrade(world)
+    study = await coordinator.finished((await coordinator.create(spec())).meta.id)
+    await coordinator.finished((await coordinator.create(spec())).meta.id)
+    request = pb.ListLeaderboardRequest(dimension="ethics")
+    entries = (await coordinator.call("ListLeaderboard", request)).entries
+    mine = [entry for entry in entries if entry.model == model]
+    assert {entry.label for entry in mine} == {"dense", "gptq-8bit-g128", "gptq-3bit-g128"}
+    assert mine[-1].label == "gptq-3bit-g128"
+    assert mine[-1].scores.keys() == {"ethics", "fairness"}
+    assert mine[-1].value == mine[-1].scores["ethics"]
+    assert study.meta.id not in mine[0].study_ids  # the newest study counts
+    assert [entry.rank for entry in entries] == list(range(1, len(entries) + 1))
+
+
+async def test_what_is_not_built_yet_says_so(coordinator):
+    with pytest.raises(Unimplemented) as refused:
+        await coordinator.call("GetCanary", pb.GetCanaryRequest(id="a"))
     assert refused.value.reason == "NOT_IN_THIS_BUILD"
     info = await coordinator.call("GetServerInfo", pb.GetServerInfoRequest())
-    assert "CompareVariants" in info.info.unavailable
+    assert "GetCanary" in info.info.unavailable
     assert "dimension.ethics" in info.info.capabilities

@@ -1,14 +1,16 @@
-"""Paging and filter of comparisons, which are few and live in memory once read."""
+"""Paging and filter of lists that are few and live in memory once read."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import TypeVar
 
 from assay_coordinator.domain.comparison import Comparison
 from assay_core.errors import InvalidArgument
 from assay_core.pb import common_pb2
 
+ItemT = TypeVar("ItemT")
 _FIELDS = ("variant_key", "reference_key", "dimension", "scenario", "metric", "parser_version",
            "verdict")  # fmt: skip
 _DEFAULT_SIZE = 100
@@ -28,10 +30,19 @@ def page_of_comparisons(
             "options.order_by", "is not supported here",
             remedy="leave it empty: comparisons come in the order of the matrix",
         )  # fmt: skip
-    kept = [c for c in comparisons if _keeps(c, _conditions(options.filter))]
+    conditions = _conditions(options.filter)
+    return page_of([c for c in comparisons if _keeps(c, conditions)], options)
+
+
+def page_of(items: Sequence[ItemT], options: common_pb2.ListOptions) -> tuple[list[ItemT], str]:
+    """One page of a list that lives in memory, and the token of the next.
+
+    Raises:
+        InvalidArgument: If the token cannot be read.
+    """
     start = _position(options.page_token)
     end = start + (options.page_size or _DEFAULT_SIZE)
-    return kept[start:end], str(end) if end < len(kept) else ""
+    return list(items[start:end]), str(end) if end < len(items) else ""
 
 
 def _conditions(text: str) -> list[tuple[str, str, str]]:

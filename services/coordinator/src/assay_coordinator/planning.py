@@ -18,6 +18,8 @@ from assay_core.pb import common_pb2, compression_pb2, evaluation_pb2, serving_p
 from assay_core.recipes import Calibration, Recipe
 
 _SECONDS = 60.0
+# Text of a token and its share of a shard's columns, before compression.
+_BYTES_PER_TOKEN = 6
 
 
 @dataclass(frozen=True)
@@ -26,9 +28,22 @@ class DimensionPlan:
 
     dimension: str
     example: evaluation_pb2.PlanEvaluationResponse | None
-    problem: str
-    completions: int
-    completion_tokens: int
+    problem: str = ""
+    completions: int = 0
+    completions_stored: int = 0
+    completion_tokens: int = 0
+    prompt_tokens: int = 0
+
+    @property
+    def missing(self) -> list[str]:
+        """Scenarios of which the pack has no row, with the reason."""
+        if self.problem or self.example is None:
+            return [f"{self.dimension}: {self.problem}"]
+        return [
+            f"{self.dimension}/{part.scenario}: {part.missing_reason or 'no rows'}"
+            for part in self.example.scenarios
+            if not part.samples
+        ]
 
 
 @dataclass(frozen=True)
@@ -37,6 +52,7 @@ class StudyPlan:
 
     variants: tuple[tuple[PlannedVariant, bool], ...]
     dimensions: tuple[DimensionPlan, ...]
+    disk_bytes: int | None = None
 
 
 async def plan_study(peers: Peers, project: str, spec: StudySpec) -> StudyPlan:
@@ -57,7 +73,26 @@ async def plan_study(peers: Peers, project: str, spec: StudySpec) -> StudyPlan:
     return StudyPlan(
         variants=tuple((variant, variant.key in artifacts) for variant in planned),
         dimensions=tuple(dimensions),
+        disk_bytes=_disk_bytes(planned, artifacts, dimensions),
     )
+
+
+def _disk_bytes(
+    planned: Sequence[PlannedVariant],
+    artifacts: Mapping[str, compression_pb2.Artifact],
+    dimensions: Sequence[DimensionPlan],
+) -> int | None:
+    """Size of new artifacts (each as large as one of its model that exists) and completions."""
+    sizes: dict[str, int] = {}
+    for variant in planned:
+        if variant.key in artifacts:
+            size = artifacts[variant.key].bytes
+            sizes[variant.model_name] = max(size, sizes.get(variant.model_name, 0))
+    new = [variant for variant in planned if variant.key not in artifacts]
+    if any(variant.model_name not in sizes for variant in new):
+        return None
+    tokens = sum(dimension.completion_tokens for dimension in dimensions)
+    return sum(sizes[variant.model_name] for variant in new) + tokens * _BYTES_PER_TOKEN
 
 
 async def _artifacts(
@@ -105,7 +140,7 @@ async def _dimension(
     peers: Peers, spec: StudySpec, dimension: str, subjects: Sequence[tuple[str, EngineFacts]]
 ) -> DimensionPlan:
     answers: dict[str, evaluation_pb2.PlanEvaluationResponse] = {}
-    completions = tokens = 0
+    completions = stored = tokens = prompts = 0
     for digest, engine in subjects:
         try:
             if digest not in answers:
@@ -115,7 +150,17 @@ async def _dimension(
                 plan = peers.evaluator(dimension).PlanEvaluation
                 answers[digest] = await call(plan, request, timeout=_SECONDS)
         except AssayError as error:
-            return DimensionPlan(dimension, None, error.text, 0, 0)
-        completions += answers[digest].completions_missing
-        tokens += sum(part.completion_tokens for part in answers[digest].scenarios)
-    return DimensionPlan(dimension, next(iter(answers.values())), "", completions, tokens)
+            return DimensionPlan(dimension, None, error.text)
+        answer = answers[digest]
+        completions += answer.completions_missing
+        stored += answer.completions_stored
+        tokens += sum(part.completion_tokens for part in answer.scenarios)
+        prompts += sum(part.prompt_tokens for part in answer.scenarios if part.completions_missing)
+    return DimensionPlan(
+        dimension,
+        next(iter(answers.values())),
+        completions=completions,
+        completions_stored=stored,
+        completion_tokens=tokens,
+        prompt_tokens=prompts,
+    )

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 from assay_coordinator.domain.comparison import Comparison
 from assay_coordinator.domain.progress import Progress
-from assay_coordinator.listing import page_of_comparisons
+from assay_coordinator.listing import page_of, page_of_comparisons
 from assay_coordinator.peers import Peers
 from assay_coordinator.planning import plan_study
 from assay_coordinator.store import StudyRecord
@@ -16,6 +16,7 @@ from assay_coordinator.wire.results import comparison_message, gate_message, pol
 from assay_coordinator.wire.study import spec_from_message
 from assay_coordinator.wire.views import (
     CHUNK_BYTES,
+    leaderboard_message,
     plan_message,
     record_message,
     study_message,
@@ -28,8 +29,6 @@ from assay_core.server import package_version
 
 CAPABILITIES = ("studies.durable", "studies.pause", "studies.plan", "gate", "report")
 UNAVAILABLE = {
-    "CompareVariants": "comparing variants across studies is not part of this build yet",
-    "ListLeaderboard": "ranking over all studies is not part of this build yet",
     "CreateCanary": "replaying a team's own prompts is not part of this build yet",
     "GetCanary": "replaying a team's own prompts is not part of this build yet",
     "WatchCanary": "replaying a team's own prompts is not part of this build yet",
@@ -60,7 +59,8 @@ class CoordinationServicer(coordination_pb2_grpc.CoordinationServiceServicer):
     ) -> pb.PlanStudyResponse:
         """See coordination.proto."""
         spec = spec_from_message(request.spec)
-        return plan_message(await plan_study(self._peers, request.project or DEFAULT_PROJECT, spec))
+        plan = await plan_study(self._peers, request.project or DEFAULT_PROJECT, spec)
+        return plan_message(plan, self._studies.settings.plan_tokens_per_second)
 
     async def GetStudy(self, request: pb.GetStudyRequest, context: Context) -> pb.GetStudyResponse:
         """See coordination.proto."""
@@ -166,13 +166,25 @@ class CoordinationServicer(coordination_pb2_grpc.CoordinationServiceServicer):
         self, request: pb.CompareVariantsRequest, context: Context
     ) -> pb.CompareVariantsResponse:
         """See coordination.proto."""
-        _not_yet("CompareVariants")
+        reference_study = request.reference_study_id or request.study_id
+        for study_id in {request.study_id, reference_study}:
+            await self._visible(study_id)
+        found = await self._studies.compare(
+            (request.study_id, request.variant_key), (reference_study, request.reference_key)
+        )
+        return pb.CompareVariantsResponse(comparisons=[comparison_message(c) for c in found])
 
     async def ListLeaderboard(
         self, request: pb.ListLeaderboardRequest, context: Context
     ) -> pb.ListLeaderboardResponse:
         """See coordination.proto."""
-        _not_yet("ListLeaderboard")
+        entries = await self._studies.leaderboard(
+            request.project or DEFAULT_PROJECT, request.dimension
+        )
+        page, token = page_of(entries, request.options)
+        return pb.ListLeaderboardResponse(
+            entries=[leaderboard_message(entry) for entry in page], next_page_token=token
+        )
 
     async def CreateCanary(
         self, request: pb.CreateCanaryRequest, context: Context

@@ -40,6 +40,11 @@ class CoordinatorSettings(ServiceSettings):
     max_active_studies: int = Field(
         default=64, ge=1, description="Studies of one project that may be active at once."
     )
+    plan_tokens_per_second: float = Field(
+        default=1000.0,
+        gt=0,
+        description="Generated tokens per second that a plan's engine time is estimated with.",
+    )
     bootstrap_replicates: int = Field(
         default=2000, ge=200, le=100_000, description="Draws of bootstrap and permutation."
     )

@@ -13,7 +13,10 @@ from assay_coordinator.domain.policy import GatePolicy
 from assay_coordinator.domain.progress import EvaluationStatus, VariantStatus
 from assay_coordinator.domain.states import ACTIVE, CANCEL, DELETE, PAUSE, RESUME, permits
 from assay_coordinator.domain.study import StudySpec
+from assay_coordinator.leaderboard import Entry, Evaluated, rank
+from assay_coordinator.settings import CoordinatorSettings
 from assay_coordinator.store import StudyPage, StudyRecord
+from assay_coordinator.workflows.comparing import compare_named
 from assay_coordinator.workflows.context import Context
 from assay_coordinator.workflows.finishing import gate_result
 from assay_coordinator.workflows.runner import StudyRunner
@@ -41,6 +44,11 @@ class Studies:
     def __init__(self, context: Context, runner: StudyRunner) -> None:
         self._context = context
         self._runner = runner
+
+    @property
+    def settings(self) -> CoordinatorSettings:
+        """Settings of the service."""
+        return self._context.settings
 
     # -- life --------------------------------------------------------------------------------------
 
@@ -221,6 +229,36 @@ class Studies:
             )
         _, comparisons = await self.comparisons(study_id)
         return gate_result(chosen, record.spec, view.variants, comparisons)
+
+    async def compare(
+        self, variant: tuple[str, str], reference: tuple[str, str]
+    ) -> list[Comparison]:
+        """Compare a variant with a named reference, each given by study and key.
+
+        Raises:
+            NotFound: If a study has no such variant.
+            FailedPrecondition: If no dimension is evaluated on both sides by one parser.
+        """
+        record = await self.get(variant[0])
+        return await compare_named(self._context, record.spec, variant, reference)
+
+    async def leaderboard(self, project: str, dimension: str) -> list[Entry]:
+        """Variants of every finished study of a project, best first."""
+        found = []
+        token = ""
+        while True:
+            page = await self._context.records.list(
+                project, page_size=1000, page_token=token, filter_text="state = SUCCEEDED"
+            )
+            for record in page.records:
+                variants, evaluations = await asyncio.gather(
+                    self._context.store.variants(record.id),
+                    self._context.store.evaluations(record.id),
+                )
+                found.append(Evaluated(record.id, record.spec, variants, evaluations))
+            token = page.next_page_token
+            if not token:
+                return rank(found, dimension)
 
     async def report_file(self, study_id: str, form: str) -> bytes:
         """The bytes of one file of the report.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import json
 import signal
+import sys
 import uuid
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -20,6 +22,7 @@ from assay_cli.commands.stack import bring_up, take_down
 from assay_cli.connect import connected
 from assay_cli.failures import ExitCode
 from assay_cli.study_watch import follow
+from assay_coordinator.domain.study_file import study_schema
 from assay_core.client import call
 from assay_core.errors import AssayError
 from assay_core.pb import common_pb2, coordination_pb2, coordination_pb2_grpc
@@ -66,6 +69,12 @@ def run(
 async def plan(session: Session, file: File) -> None:
     """Say what a study would do and cost, and start nothing."""
     await _plan(session, documents.study_spec(file))
+
+
+@command(app, "schema")
+def schema(session: Session) -> None:
+    """Print the JSON schema of the study file, for editors and checkers."""
+    sys.stdout.write(json.dumps(study_schema(), indent=2) + "\n")
 
 
 @command(app, "create")
@@ -269,10 +278,18 @@ def _show_plan(session: Session, plan: coordination_pb2.PlanStudyResponse) -> No
                 scenario.missing_reason,
             )
     output.show(scenarios)
+    for problem in plan.missing:
+        output.line(f"missing: {problem}")
     output.line(
         f"at most {plan.completions:,} completions and {plan.completion_tokens:,} new tokens "
-        f"over {len(plan.variants)} variants"
+        f"over {len(plan.variants)} variants; {plan.completions_stored:,} completions are stored"
     )
+    output.line(
+        f"engine time about {words.seconds(plan.engine_seconds)} at "
+        f"{plan.tokens_per_second:,.0f} tokens/s (ASSAY_COORDINATOR_PLAN_TOKENS_PER_SECOND)"
+    )
+    if plan.HasField("disk_bytes"):
+        output.line(f"disk about {words.size(plan.disk_bytes)}")
 
 
 def _show(session: Session, study: coordination_pb2.Study) -> None:

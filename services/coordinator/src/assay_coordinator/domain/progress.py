@@ -123,6 +123,14 @@ class ScoreFacts(_Document):
     interval: Interval | None = None
 
 
+class Look(_Document):
+    """One block of rows of an evaluation that may stop early, and its verdicts."""
+
+    row_limit: int
+    verdicts_uri: str
+    verdicts_digest: str
+
+
 class EvaluationStatus(_Document):
     """One evaluation of a study."""
 
@@ -134,6 +142,9 @@ class EvaluationStatus(_Document):
     completions_reused: int = 0
     pack_digest: str = ""
     scores: tuple[ScoreFacts, ...] = ()
+    looks: tuple[Look, ...] = ()  # in the order in which rows were drawn; empty: all at once
+    planned_rows: dict[str, int] = {}  # by scenario, if nothing stops
+    stopped_early: bool = False
     error: dict[str, Any] | None = None
 
     def score(self, parser_version: str) -> ScoreFacts | None:

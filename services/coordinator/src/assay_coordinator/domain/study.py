@@ -63,6 +63,24 @@ class PackSpec(_Strict):
         return {"uri": value} if isinstance(value, str) else value
 
 
+class EarlyStopping(_Strict):
+    """Evaluate variants in growing blocks of rows; stop where the interval decides the margin."""
+
+    first_rows: int = Field(
+        default=40, ge=10, le=1_000_000, description="Rows per scenario of the first look."
+    )
+    growth: float = Field(default=2.0, gt=1.0, le=10.0, description="Rows of a look over the last.")
+
+    def limits(self, rows: int) -> list[int]:
+        """Row limits of the looks; the last one is all `rows`."""
+        found: list[int] = []
+        limit = float(self.first_rows)
+        while limit < rows:
+            found.append(int(limit))
+            limit = max(limit * self.growth, limit + 1)
+        return [*found, rows]
+
+
 class StudySpec(_Strict):
     """The matrix models x recipes x calibration seeds x dimensions."""
 
@@ -94,6 +112,9 @@ class StudySpec(_Strict):
     row_limit: int = Field(default=0, ge=0, description="Most rows per scenario; 0 means all.")
     seed: Seed = Field(default=0, description="Seed of sampling and of the choice of rows.")
     gate: GatePolicy | None = Field(default=None, description="Absent: no verdict.")
+    early_stopping: EarlyStopping | None = Field(
+        default=None, description="Absent: every row is evaluated."
+    )
 
     @field_validator("dimensions", "calibration_seeds", "parser_versions")
     @classmethod

@@ -26,10 +26,12 @@ from assay_coordinator.statistics.pairing import (
 from assay_coordinator.statistics.power import more_rows_needed, power, standard_error_of
 from assay_coordinator.statistics.request import DEFAULTS, Names, Options
 from assay_coordinator.statistics.resampling import (
+    Bootstrap,
     Floats,
     paired_bootstrap,
     permutation_p_value,
 )
+from assay_coordinator.statistics.sequential import sequential_interval
 from assay_coordinator.statistics.shifts import flip_rate, refusal_shift, widened
 from assay_coordinator.statistics.significance import mcnemar
 from assay_coordinator.statistics.tables import frame_of, strata_for, table_of, value_of
@@ -157,6 +159,12 @@ def _one(begun: Comparison, formula: Expr, pairs: Pairs, options: Options) -> Co
         level=options.level,
         seed=options.seed,
     )
+    if options.draw is not None:
+        sequence = sequential_interval(formula, pairs, options.draw, options.level)
+        if sequence is not None:
+            fields = _sequential_fields(sequence, difference, drawn, pairs, options)
+            notes = (*base.notes, *fields.pop("notes", ()))
+            return base.model_copy(update={**fields, "notes": notes})
     binary = _binary(formula, pairs, difference)
     if binary and binary.interval:
         interval = binary.interval
@@ -182,6 +190,26 @@ def _one(begun: Comparison, formula: Expr, pairs: Pairs, options: Options) -> Co
             "notes": (*base.notes, *added),
         }
     )
+
+
+def _sequential_fields(
+    sequence: Interval, difference: float, drawn: Bootstrap, pairs: Pairs, options: Options
+) -> dict[str, Any]:
+    """The one interval that holds although looks were taken; no fixed-n test stands beside it."""
+    fields: dict[str, Any] = {
+        "difference": difference,
+        **verdict_fields(difference, sequence, drawn.standard_error, pairs.n_pairs, options.margin),
+    }
+    draw = options.draw
+    if draw is not None and draw.stopped_early:
+        planned = sum(draw.population.values())
+        seen = sum(len(samples) for samples in draw.order.values())
+        text = (
+            f"stopped early: {seen} of {planned} rows were enough to decide, {planned - seen} were "
+            "saved; the estimate is that of a stopped run"
+        )
+        fields["notes"] = (text,)
+    return fields
 
 
 def _shifts(pairs: Pairs, options: Options) -> dict[str, Any]:

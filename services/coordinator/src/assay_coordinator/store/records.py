@@ -157,13 +157,27 @@ def _plain(value: Any) -> Any:
     return value
 
 
+_specs: dict[str, StudySpec] = {}
+_MOST_SPECS = 4096
+
+
+def _spec(study_id: str, document: Any) -> StudySpec:
+    """The specification, which never changes: a list of a thousand reads each only once."""
+    found = _specs.get(study_id)
+    if found is None:
+        if len(_specs) >= _MOST_SPECS:
+            _specs.clear()
+        found = _specs[study_id] = StudySpec.model_validate(document)
+    return found
+
+
 def _study(record: Record) -> StudyRecord:
     return StudyRecord(
         id=record.id,
         project=record.project,
         request_id=record.request_id,
         state=record.state,
-        spec=StudySpec.model_validate(record.spec),
+        spec=_spec(record.id, record.spec),
         status=StudyStatus.model_validate(record.status),
         error=record.error,
         version=record.version,

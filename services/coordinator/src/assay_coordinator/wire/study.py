@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from pydantic import ValidationError
 
-from assay_coordinator.domain.study import DEFAULT_PARSER, ModelSpec, PackSpec, StudySpec
+from assay_coordinator.domain.study import (
+    DEFAULT_PARSER,
+    EarlyStopping,
+    ModelSpec,
+    PackSpec,
+    StudySpec,
+)
 from assay_coordinator.wire.results import policy_from_message, policy_message
 from assay_core.field_errors import invalid_argument
 from assay_core.pb import common_pb2, coordination_pb2, evaluation_pb2
@@ -49,9 +55,20 @@ def spec_from_message(message: coordination_pb2.StudySpec) -> StudySpec:
             row_limit=message.row_limit,
             seed=message.seed,
             gate=gate,
+            early_stopping=_early_stopping(message),
         )
     except ValidationError as error:
         raise invalid_argument(error, "spec", StudySpec, reason="INVALID_STUDY") from None
+
+
+def _early_stopping(message: coordination_pb2.StudySpec) -> EarlyStopping | None:
+    if not message.HasField("early_stopping"):
+        return None
+    defaults = EarlyStopping()
+    return EarlyStopping(
+        first_rows=message.early_stopping.first_rows or defaults.first_rows,
+        growth=message.early_stopping.growth or defaults.growth,
+    )
 
 
 def spec_message(spec: StudySpec) -> coordination_pb2.StudySpec:
@@ -71,4 +88,7 @@ def spec_message(spec: StudySpec) -> coordination_pb2.StudySpec:
         row_limit=spec.row_limit,
         seed=spec.seed,
         gate=policy_message(spec.gate) if spec.gate else None,
+        early_stopping=coordination_pb2.EarlyStopping(**spec.early_stopping.model_dump())
+        if spec.early_stopping
+        else None,
     )

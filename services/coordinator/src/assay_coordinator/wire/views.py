@@ -8,6 +8,7 @@ from datetime import datetime
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from assay_coordinator.domain.progress import EvaluationStatus, Progress, total_progress
+from assay_coordinator.leaderboard import Entry
 from assay_coordinator.planning import StudyPlan
 from assay_coordinator.store import StudyRecord
 from assay_coordinator.studies import View
@@ -84,8 +85,9 @@ def _progress(view: View) -> Progress:
     return progress.model_copy(update={"phase": f"{shown.label}: {shown.phase}"})
 
 
-def plan_message(plan: StudyPlan) -> coordination_pb2.PlanStudyResponse:
-    """What a study would do."""
+def plan_message(plan: StudyPlan, tokens_per_second: float) -> coordination_pb2.PlanStudyResponse:
+    """What a study would do, and its engine time at a given throughput."""
+    tokens = sum(dimension.completion_tokens for dimension in plan.dimensions)
     response = coordination_pb2.PlanStudyResponse(
         variants=[
             coordination_pb2.PlannedVariant(
@@ -94,7 +96,19 @@ def plan_message(plan: StudyPlan) -> coordination_pb2.PlanStudyResponse:
             for variant, exists in plan.variants
         ],
         completions=sum(dimension.completions for dimension in plan.dimensions),
-        completion_tokens=sum(dimension.completion_tokens for dimension in plan.dimensions),
+        completion_tokens=tokens,
+        completions_stored=sum(dimension.completions_stored for dimension in plan.dimensions),
+        samples=sum(
+            part.samples
+            for dimension in plan.dimensions
+            if dimension.example is not None
+            for part in dimension.example.scenarios
+        ),
+        prompt_tokens=sum(dimension.prompt_tokens for dimension in plan.dimensions),
+        engine_seconds=tokens / tokens_per_second,
+        tokens_per_second=tokens_per_second,
+        disk_bytes=plan.disk_bytes,
+        missing=[problem for dimension in plan.dimensions for problem in dimension.missing],
     )
     for dimension in plan.dimensions:
         example = dimension.example
@@ -107,6 +121,26 @@ def plan_message(plan: StudyPlan) -> coordination_pb2.PlanStudyResponse:
             )
         )
     return response
+
+
+def leaderboard_message(entry: Entry) -> coordination_pb2.LeaderboardEntry:
+    """A line of the leaderboard."""
+    terms = entry.terms
+    return coordination_pb2.LeaderboardEntry(
+        rank=entry.rank,
+        model=entry.model,
+        label=entry.label,
+        artifact_digest=entry.artifact_digest,
+        scores=entry.scores,
+        study_ids=entry.study_ids,
+        value=entry.value,
+        pack_digest=terms.pack_digest,
+        prompt_profile=terms.prompt_profile,
+        sampling_profile=terms.sampling_profile,
+        parser_version=terms.parser_version,
+        row_limit=terms.row_limit,
+        packed_bytes=entry.packed_bytes,
+    )
 
 
 def _moment(moment: datetime) -> Timestamp:

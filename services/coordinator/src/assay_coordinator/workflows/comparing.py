@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from assay_coordinator import statistics
@@ -16,13 +16,15 @@ from assay_coordinator.domain.progress import (
     ScoreFacts,
     VariantStatus,
 )
+from assay_coordinator.domain.study import StudySpec
+from assay_coordinator.statistics.decision import Verdict
 from assay_coordinator.statistics.interval import Interval
-from assay_coordinator.statistics.request import Names, Options
+from assay_coordinator.statistics.request import SEQUENTIAL, Draw, Names, Options
 from assay_coordinator.workflows.context import Context, Run
 from assay_core import verdicts
 from assay_core.aggregation import parse_expr
 from assay_core.digest import digest_of, sha256_bytes
-from assay_core.errors import AssayError, DataLoss, FailedPrecondition
+from assay_core.errors import AssayError, DataLoss, FailedPrecondition, NotFound
 from assay_core.storage import ObjectStore
 
 
@@ -48,13 +50,31 @@ async def compare_variant(context: Context, run: Run, key: str) -> int:
         try:
             await _add_intervals(context, run, ours)
             if not variant.is_reference and theirs is not None and theirs.state == "SUCCEEDED":
-                found = await _compare(context, run, _Side(variant, ours), _Side(reference, theirs))
+                found = await _compare(
+                    context, run.spec.gate, _Side(variant, ours), _Side(reference, theirs)
+                )
                 await context.store.put_comparisons(run.study_id, found)
                 made += len(found)
         except AssayError as error:
             text = f"{key}: {dimension} could not be compared: {error.text}"
             await context.store.add_event(run.study_id, text)
     return made
+
+
+async def at_a_look(
+    context: Context, run: Run, variant: VariantStatus, evaluation: EvaluationStatus
+) -> Verdict | None:
+    """What the rows so far say of a whole dimension; None where early stopping does not apply."""
+    store = context.store
+    reference = await store.variant(run.study_id, variant.reference_key)
+    theirs = await store.evaluation(run.study_id, variant.reference_key, evaluation.dimension)
+    if reference is None or theirs is None or theirs.state != "SUCCEEDED":
+        return None
+    ours = _Side(variant, evaluation)
+    found = await _compare(context, run.spec.gate, ours, _Side(reference, theirs))
+    whole = [c for c in found if not c.scenario and c.parser_version == run.spec.main_parser]
+    sequential = whole and whole[0].interval_method == SEQUENTIAL
+    return whole[0].verdict if sequential else None
 
 
 async def compare_recipes(context: Context, run: Run) -> list[Comparison]:
@@ -141,8 +161,52 @@ class _Side:
     evaluation: EvaluationStatus
 
 
-async def _compare(context: Context, run: Run, ours: _Side, theirs: _Side) -> list[Comparison]:
+async def compare_named(
+    context: Context, spec: StudySpec, variant: tuple[str, str], reference: tuple[str, str]
+) -> list[Comparison]:
+    """Compare any two evaluated variants, each given by study and key, with the margins of a gate.
+
+    Raises:
+        NotFound: If a study has no such variant.
+        FailedPrecondition: If no dimension is evaluated on both sides by one parser.
+    """
+    ours, theirs = await _sides(context, *variant), await _sides(context, *reference)
     found: list[Comparison] = []
+    for dimension, side in ours.items():
+        if dimension in theirs:
+            found += await _compare(context, spec.gate, side, theirs[dimension])
+    if not found:
+        raise FailedPrecondition(
+            "no dimension is evaluated on both sides by the same parser",
+            reason="NOTHING_TO_COMPARE",
+            remedy="choose variants of studies with a dimension, a pack and a parser in common",
+        )
+    return list(await asyncio.to_thread(statistics.corrected, found))
+
+
+async def _sides(context: Context, study_id: str, key: str) -> dict[str, _Side]:
+    """A variant's evaluations that have scores, by dimension."""
+    variant = await context.store.variant(study_id, key)
+    if variant is None:
+        known = ", ".join(v.key for v in await context.store.variants(study_id))
+        raise NotFound(
+            f"study {study_id} has no variant {key}",
+            field="variant_key",
+            remedy=f"its variants are {known}" if known else "it has no variant yet",
+            resource=f"study/{study_id}",
+        )
+    return {
+        evaluation.dimension: _Side(variant, evaluation)
+        for evaluation in await context.store.evaluations(study_id)
+        if evaluation.variant_key == key and evaluation.state == "SUCCEEDED"
+    }
+
+
+async def _compare(
+    context: Context, gate: GatePolicy | None, ours: _Side, theirs: _Side
+) -> list[Comparison]:
+    found: list[Comparison] = []
+    draw = await asyncio.to_thread(_draw, context.data, ours.evaluation)
     for score in ours.evaluation.scores:
         other = theirs.evaluation.score(score.parser_version)
         # A dimension's default metric comes first; its further metrics are shown, not compared.
@@ -162,10 +226,38 @@ async def _compare(context: Context, run: Run, ours: _Side, theirs: _Side) -> li
                 score.parser_version,
             ),
             (score, other),
-            _options(context, run.spec.gate, dimension, (score, other)),
-            confounders(ours.variant.engine, theirs.variant.engine),
+            replace(_options(context, gate, dimension, (score, other)), draw=draw),
+            (*confounders(ours.variant.engine, theirs.variant.engine), *_packs(ours, theirs)),
         )
     return found
+
+
+def _draw(data: ObjectStore, evaluation: EvaluationStatus) -> Draw | None:
+    """The order in which rows came, look by look; None if they came all at once. Blocks.
+
+    Inside a look rows come in the order of a digest of their id, which nothing else depends on.
+    """
+    if not evaluation.looks:
+        return None
+    shards = [(look.verdicts_uri, look.verdicts_digest) for look in evaluation.looks]
+    shards += [(score.verdicts_uri, score.verdicts_digest) for score in evaluation.scores[:1]]
+    order: dict[str, dict[str, None]] = {}
+    for uri, digest in dict.fromkeys(shards):
+        table = _checked(data, uri, digest)
+        names = set(zip(table["scenario"].to_pylist(), table["sample_id"].to_pylist(), strict=True))
+        for scenario, sample in sorted(names, key=lambda name: sha256_bytes(repr(name).encode())):
+            order.setdefault(scenario, {}).setdefault(sample)
+    return Draw(
+        order={scenario: tuple(samples) for scenario, samples in order.items()},
+        population=evaluation.planned_rows,
+        stopped_early=evaluation.stopped_early,
+    )
+
+
+def _packs(ours: _Side, theirs: _Side) -> Sequence[str]:
+    """Two packs may share rows that differ in their text."""
+    left, right = ours.evaluation.pack_digest, theirs.evaluation.pack_digest
+    return () if left == right else (f"confounded: data pack {left}, of the reference {right}",)
 
 
 def _interval(data: ObjectStore, score: ScoreFacts, options: Options) -> Interval | None:
@@ -224,8 +316,12 @@ def read_verdicts(data: ObjectStore, score: ScoreFacts) -> Any:
     Raises:
         DataLoss: If the bytes are not those that were scored.
     """
-    content = data.read_bytes(score.verdicts_uri)
-    if score.verdicts_digest and sha256_bytes(content) != score.verdicts_digest:
+    return _checked(data, score.verdicts_uri, score.verdicts_digest)
+
+
+def _checked(data: ObjectStore, uri: str, digest: str) -> Any:
+    content = data.read_bytes(uri)
+    if digest and sha256_bytes(content) != digest:
         raise DataLoss(
             "the verdict shard does not match its digest",
             reason="VERDICTS_DAMAGED",

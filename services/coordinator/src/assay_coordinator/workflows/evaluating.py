@@ -16,6 +16,7 @@ from assay_coordinator.wire import peers as wire
 from assay_coordinator.workflows.context import VariantWork
 from assay_coordinator.workflows.following import ModelNeededError, follow_evaluation
 from assay_coordinator.workflows.leases import LeaseKeeper, held_lease
+from assay_coordinator.workflows.looking import evaluate_in_looks
 from assay_core.errors import AssayError, is_retryable, to_document
 from assay_core.pb import evaluation_pb2, serving_pb2
 
@@ -98,6 +99,7 @@ async def _plan(
     first = not status.progress.total  # after a crash, what was made before it is not "reused"
     known = status.model_copy(
         update={
+            "planned_rows": {part.scenario: part.samples for part in answer.scenarios},
             "completions_reused": stored if first else status.completions_reused,
             "pack_digest": answer.pack_digest,
             "progress": Progress(completed=stored, total=stored + missing, unit="completions"),
@@ -128,7 +130,10 @@ async def _evaluate(work: VariantWork, plan: Planned, keeper: LeaseKeeper | None
     """Bring one evaluation to its end; False if it turns out to need a model and has none."""
     for repeat in range(_REPEATS):
         try:
-            await follow_evaluation(work, plan.spec, plan.status, keeper, repeat=repeat)
+            if work.run.spec.early_stopping is not None and not work.status.is_reference:
+                await evaluate_in_looks(work, plan.spec, plan.status, keeper, repeat=repeat)
+            else:
+                await follow_evaluation(work, plan.spec, plan.status, keeper, repeat=repeat)
             break
         except ModelNeededError:
             return False

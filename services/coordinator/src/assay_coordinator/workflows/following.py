@@ -32,7 +32,8 @@ async def follow_evaluation(
     keeper: LeaseKeeper | None,
     *,
     repeat: int = 0,
-) -> None:
+    look: int = 0,
+) -> EvaluationStatus:
     """Create the evaluation and follow it to a terminal state.
 
     Creating is idempotent, and it is also how a new lease is handed over; so after any interruption
@@ -44,16 +45,20 @@ async def follow_evaluation(
         status: The evaluation's status so far.
         keeper: Where leases come from; None if no model should be needed.
         repeat: Counts evaluations of the same kind after one that failed for a passing reason.
+        look: Row limit of a look of many, after which the evaluation goes on; 0 for the last one.
+
+    Returns:
+        Its status, with scores; SUCCEEDED, or still RUNNING after a look.
 
     Raises:
         ModelNeededError: Without a keeper, if the evaluation waits for a model.
         AssayError: If the evaluation failed or was cancelled.
     """
-    follower = _Follower(work, spec, status, keeper, repeat)
+    follower = _Follower(work, spec, status, keeper, (repeat, look))
     while True:
         evaluation = await follower.create()
         if await follower.follow(evaluation):
-            return
+            return follower.status
         await asyncio.sleep(0.3)
 
 
@@ -64,19 +69,28 @@ class _Follower:
         spec: evaluation_pb2.EvaluationSpec,
         status: EvaluationStatus,
         keeper: LeaseKeeper | None,
-        repeat: int,
+        attempt: tuple[int, int],
     ) -> None:
+        repeat, self._look = attempt
         self._work = work
         self._status = status
         self._keeper = keeper
         self._name = f"evaluator {status.dimension}"
+        look_id = str(self._look) if self._look else ""
         self._stub = work.context.peers.evaluator(status.dimension)
         self._request = evaluation_pb2.CreateEvaluationRequest(
             project=work.run.project,
-            request_id=work.run.request_id("evaluation", work.key, status.dimension, str(repeat)),
+            request_id=work.run.request_id(
+                "evaluation", work.key, status.dimension, str(repeat), *filter(None, [look_id])
+            ),
             spec=spec,
             parser_versions=work.run.spec.parser_versions,
         )
+
+    @property
+    def status(self) -> EvaluationStatus:
+        """What is known of the evaluation now."""
+        return self._status
 
     async def create(self) -> evaluation_pb2.Evaluation:
         """Create the evaluation, or find it and hand over the current lease."""
@@ -174,7 +188,7 @@ class _Follower:
         done = evaluation.meta.progress.total or status.progress.total
         self._status = status.model_copy(
             update={
-                "state": state,
+                "state": "RUNNING" if self._look else state,
                 "scores": tuple(wire.score(score) for score in evaluation.scores),
                 "pack_digest": evaluation.pack_digest or status.pack_digest,
                 "progress": status.progress.model_copy(
@@ -184,7 +198,8 @@ class _Follower:
             }
         )
         await self._work.put_evaluation(self._status)
-        await self._work.say(f"{self._work.key}: {status.dimension} {self._score_text()}")
+        if not self._look:
+            await self._work.say(f"{self._work.key}: {status.dimension} {self._score_text()}")
 
     def _job(self, evaluation: evaluation_pb2.Evaluation) -> Job:
         return Job(kind="evaluation", id=evaluation.meta.id, owner=self._status.dimension)

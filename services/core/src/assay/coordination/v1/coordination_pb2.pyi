@@ -43,6 +43,7 @@ class StudySpec(_message.Message):
     SEED_FIELD_NUMBER: _builtins.int
     GATE_FIELD_NUMBER: _builtins.int
     PAPER_TEMPLATE_FIELD_NUMBER: _builtins.int
+    EARLY_STOPPING_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name for people."""
     prompt_profile: _builtins.str
@@ -89,6 +90,13 @@ class StudySpec(_message.Message):
     def gate(self) -> _comparison_pb2.GatePolicy:
         """The gate to apply at the end; absent means that the study gives no verdict."""
 
+    @_builtins.property
+    def early_stopping(self) -> Global___EarlyStopping:
+        """Evaluate variants in growing blocks of rows and stop where a confidence sequence, valid at every
+        look, decides the margin; absent means that every row is evaluated. Scores that are not linear in
+        scenario means (fairness differences) run in full.
+        """
+
     def __init__(
         self,
         *,
@@ -106,14 +114,41 @@ class StudySpec(_message.Message):
         seed: _builtins.int = ...,
         gate: _comparison_pb2.GatePolicy | None = ...,
         paper_template: _builtins.str = ...,
+        early_stopping: Global___EarlyStopping | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "gate", b"gate", "pack", b"pack"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "early_stopping", b"early_stopping", "gate", b"gate", "pack", b"pack"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "calibration_seeds", b"calibration_seeds", "dimensions", b"dimensions", "gate", b"gate", "models", b"models", "name", b"name", "pack", b"pack", "paper_template", b"paper_template", "parser_versions", b"parser_versions", "prompt_profile", b"prompt_profile", "recipes", b"recipes", "row_limit", b"row_limit", "sampling_profile", b"sampling_profile", "seed", b"seed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "calibration_seeds", b"calibration_seeds", "dimensions", b"dimensions", "early_stopping", b"early_stopping", "gate", b"gate", "models", b"models", "name", b"name", "pack", b"pack", "paper_template", b"paper_template", "parser_versions", b"parser_versions", "prompt_profile", b"prompt_profile", "recipes", b"recipes", "row_limit", b"row_limit", "sampling_profile", b"sampling_profile", "seed", b"seed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StudySpec: _TypeAlias = StudySpec  # noqa: Y015
+
+@_typing.final
+class EarlyStopping(_message.Message):
+    """When to look."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIRST_ROWS_FIELD_NUMBER: _builtins.int
+    GROWTH_FIELD_NUMBER: _builtins.int
+    first_rows: _builtins.int
+    """Rows per scenario of the first look; 0 means 40."""
+    growth: _builtins.float
+    """Rows of a look over those of the last one; 0 means 2."""
+    def __init__(
+        self,
+        *,
+        first_rows: _builtins.int = ...,
+        growth: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_rows", b"first_rows", "growth", b"growth"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EarlyStopping: _TypeAlias = EarlyStopping  # noqa: Y015
 
 @_typing.final
 class Study(_message.Message):
@@ -387,10 +422,31 @@ class PlanStudyResponse(_message.Message):
     DIMENSIONS_FIELD_NUMBER: _builtins.int
     COMPLETIONS_FIELD_NUMBER: _builtins.int
     COMPLETION_TOKENS_FIELD_NUMBER: _builtins.int
+    COMPLETIONS_STORED_FIELD_NUMBER: _builtins.int
+    SAMPLES_FIELD_NUMBER: _builtins.int
+    PROMPT_TOKENS_FIELD_NUMBER: _builtins.int
+    ENGINE_SECONDS_FIELD_NUMBER: _builtins.int
+    TOKENS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    DISK_BYTES_FIELD_NUMBER: _builtins.int
+    MISSING_FIELD_NUMBER: _builtins.int
     completions: _builtins.int
     """Completions to generate over all variants, at most."""
     completion_tokens: _builtins.int
     """Upper bound of tokens to generate over all variants."""
+    completions_stored: _builtins.int
+    """Completions found stored over all variants: cache hits."""
+    samples: _builtins.int
+    """Samples of one variant."""
+    prompt_tokens: _builtins.int
+    """Estimated prompt tokens to read over all variants."""
+    engine_seconds: _builtins.float
+    """Estimated time of the engine in seconds, at `tokens_per_second` generated tokens; at most."""
+    tokens_per_second: _builtins.float
+    """Throughput the estimate assumes: a setting of the coordinator."""
+    disk_bytes: _builtins.int
+    """Estimated bytes that new artifacts and completions take. Absent while no artifact of a model
+    exists to tell its size.
+    """
     @_builtins.property
     def variants(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlannedVariant]:
         """Variants with whether their artifact exists."""
@@ -399,6 +455,10 @@ class PlanStudyResponse(_message.Message):
     def dimensions(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlannedDimension]:
         """Dimensions of one variant."""
 
+    @_builtins.property
+    def missing(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Data that the pack lacks: `toxicity/toxic: not in the data pack`."""
+
     def __init__(
         self,
         *,
@@ -406,12 +466,21 @@ class PlanStudyResponse(_message.Message):
         dimensions: _abc.Iterable[Global___PlannedDimension] | None = ...,
         completions: _builtins.int = ...,
         completion_tokens: _builtins.int = ...,
+        completions_stored: _builtins.int = ...,
+        samples: _builtins.int = ...,
+        prompt_tokens: _builtins.int = ...,
+        engine_seconds: _builtins.float = ...,
+        tokens_per_second: _builtins.float = ...,
+        disk_bytes: _builtins.int | None = ...,
+        missing: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_disk_bytes", b"_disk_bytes", "disk_bytes", b"disk_bytes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["completion_tokens", b"completion_tokens", "completions", b"completions", "dimensions", b"dimensions", "variants", b"variants"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_disk_bytes", b"_disk_bytes", "completion_tokens", b"completion_tokens", "completions", b"completions", "completions_stored", b"completions_stored", "dimensions", b"dimensions", "disk_bytes", b"disk_bytes", "engine_seconds", b"engine_seconds", "missing", b"missing", "prompt_tokens", b"prompt_tokens", "samples", b"samples", "tokens_per_second", b"tokens_per_second", "variants", b"variants"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__disk_bytes: _TypeAlias = _typing.Literal["disk_bytes"]  # noqa: Y015
+    _WhichOneofArgType__disk_bytes: _TypeAlias = _typing.Literal["_disk_bytes", b"_disk_bytes"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__disk_bytes) -> _WhichOneofReturnType__disk_bytes | None: ...
 
 Global___PlanStudyResponse: _TypeAlias = PlanStudyResponse  # noqa: Y015
 
@@ -1116,7 +1185,7 @@ Global___DownloadReportResponse: _TypeAlias = DownloadReportResponse  # noqa: Y0
 
 @_typing.final
 class ListLeaderboardRequest(_message.Message):
-    """Request of ListLeaderboard."""
+    """Request of ListLeaderboard. Entries that lack a dimension that others have come after those."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1206,6 +1275,13 @@ class LeaderboardEntry(_message.Message):
     ARTIFACT_DIGEST_FIELD_NUMBER: _builtins.int
     SCORES_FIELD_NUMBER: _builtins.int
     STUDY_IDS_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    PACK_DIGEST_FIELD_NUMBER: _builtins.int
+    PROMPT_PROFILE_FIELD_NUMBER: _builtins.int
+    SAMPLING_PROFILE_FIELD_NUMBER: _builtins.int
+    PARSER_VERSION_FIELD_NUMBER: _builtins.int
+    ROW_LIMIT_FIELD_NUMBER: _builtins.int
+    PACKED_BYTES_FIELD_NUMBER: _builtins.int
     rank: _builtins.int
     """Rank from 1."""
     model: _builtins.str
@@ -1214,6 +1290,20 @@ class LeaderboardEntry(_message.Message):
     """Short name of the recipe."""
     artifact_digest: _builtins.str
     """Digest of the artifact."""
+    value: _builtins.float
+    """What it is ranked by: the score of the dimension asked for, or the mean over `scores`."""
+    pack_digest: _builtins.str
+    """Digest of the data pack. Scores of different packs, profiles or parsers are different entries."""
+    prompt_profile: _builtins.str
+    """Prompt profile."""
+    sampling_profile: _builtins.str
+    """Sampling profile."""
+    parser_version: _builtins.str
+    """Parser version."""
+    row_limit: _builtins.int
+    """Most rows per scenario; 0 means all."""
+    packed_bytes: _builtins.int
+    """Bytes of the weights in packed form; 0 if unknown."""
     @_builtins.property
     def scores(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
         """Score by dimension, 0-100."""
@@ -1231,10 +1321,17 @@ class LeaderboardEntry(_message.Message):
         artifact_digest: _builtins.str = ...,
         scores: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
         study_ids: _abc.Iterable[_builtins.str] | None = ...,
+        value: _builtins.float = ...,
+        pack_digest: _builtins.str = ...,
+        prompt_profile: _builtins.str = ...,
+        sampling_profile: _builtins.str = ...,
+        parser_version: _builtins.str = ...,
+        row_limit: _builtins.int = ...,
+        packed_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_digest", b"artifact_digest", "label", b"label", "model", b"model", "rank", b"rank", "scores", b"scores", "study_ids", b"study_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_digest", b"artifact_digest", "label", b"label", "model", b"model", "pack_digest", b"pack_digest", "packed_bytes", b"packed_bytes", "parser_version", b"parser_version", "prompt_profile", b"prompt_profile", "rank", b"rank", "row_limit", b"row_limit", "sampling_profile", b"sampling_profile", "scores", b"scores", "study_ids", b"study_ids", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,182 @@
+"""Kills a random service with SIGKILL, again and again, while a study runs (`make chaos`).
+
+The same study runs twice: undisturbed, and with kills. Then the scores must be byte-identical, and
+no completion may have been generated twice beyond those that were in flight at a kill.
+
+    chaos.py [--kills 20] [--every 20] [--postgres] [--study tests/faults/chaos.yaml] [--seed 0]
+
+Real services under the local supervisor, which restarts what dies. A kill of serving costs a new
+engine, so the whole takes long; it prints what it does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT / "tests" / "e2e"), str(ROOT / "services" / "coordinator" / "tests")]
+
+import postgres  # noqa: E402
+from stack import Stack  # noqa: E402
+
+# Completions that an evaluator may hold without having them on disk: design, section 9.
+IN_FLIGHT_PER_KILL = 256
+FINAL = ("STATE_SUCCEEDED", "STATE_FAILED", "STATE_CANCELLED")
+
+
+def main() -> int:
+    """Run both studies and compare; 0 if nothing differs."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--every", type=float, default=20.0, help="seconds between kills")
+    parser.add_argument("--study", type=Path, default=ROOT / "tests" / "faults" / "chaos.yaml")
+    parser.add_argument("--postgres", action="store_true", help="coordinator on a real server")
+    parser.add_argument("--seed", type=int, default=0, help="of the choice of victims")
+    parser.add_argument("--limit", type=float, default=3600.0, help="seconds for the disturbed run")
+    options = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="assay-chaos-"))
+    try:
+        calm = undisturbed(Stack(folder / "calm"), options.study)
+        with database(options.postgres) as environment:
+            stack = Stack(folder / "chaos", environment)
+            wild, kills = disturbed(stack, options)
+        return judge(calm, wild, kills, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def database(wanted: bool) -> Iterator[Mapping[str, str]]:
+    """Environment of a coordinator on a Postgres server of its own, or on its default."""
+    if not wanted:
+        yield {}
+        return
+    with postgres.server() as url:
+        yield {"ASSAY_COORDINATOR_DATABASE_URL": url}
+
+
+def undisturbed(stack: Stack, study: Path) -> dict[str, Any]:
+    """The study as it should be."""
+    say("undisturbed run")
+    ran = stack.assay("study", "run", "-f", study, "--with-services", "--json")
+    if ran.code not in (0, 1, 3):
+        raise SystemExit(f"the undisturbed run failed:\n{ran.err}\n{stack.logs()}")
+    say(f"undisturbed run took {ran.seconds:.0f} s")
+    document = ran.document
+    found: dict[str, Any] = document.get("study", document)
+    return found
+
+
+def disturbed(stack: Stack, options: argparse.Namespace) -> tuple[dict[str, Any], int]:
+    """The study while services die; and how many did."""
+    rng = random.Random(options.seed)  # noqa: S311 - chooses victims, not secrets
+    up = stack.assay("up")
+    if up.code:
+        raise SystemExit(f"services did not come up:\n{up.err}")
+    try:
+        created = stack.assay("study", "create", "-f", options.study, "--json").document["study"]
+        study = created["meta"]["id"]
+        end = time.monotonic() + options.limit
+        kills = 0
+        while time.monotonic() < end:
+            time.sleep(options.every * rng.uniform(0.5, 1.5))
+            state = show(stack, study)
+            if state is not None and state["meta"]["state"] in FINAL:
+                return state, kills
+            if kills < options.kills and (name := kill_one(stack, rng)):
+                kills += 1
+                say(f"kill {kills}: {name}; study {progress(state)}")
+        raise SystemExit(f"not finished within {options.limit:.0f} s\n{stack.logs()}")
+    finally:
+        stack.assay("down")
+
+
+def kill_one(stack: Stack, rng: random.Random) -> str | None:
+    """SIGKILL to a random service that runs; its name."""
+    names = ["coordinator", "compression", "serving", "evaluator-ethics", "evaluator-fairness"]
+    rng.shuffle(names)
+    for name in names:
+        with contextlib.suppress(StopIteration, AssertionError, ProcessLookupError):
+            stack.kill(name)
+            return name
+    return None
+
+
+def show(stack: Stack, study: str) -> dict[str, Any] | None:
+    """The study; None while its coordinator is dead."""
+    ran = stack.assay("study", "show", study, "--json")
+    if ran.code:
+        return None
+    document = json.loads(ran.out)
+    found: dict[str, Any] = document.get("study", document)
+    return found
+
+
+def progress(study: dict[str, Any] | None) -> str:
+    """`120/480`."""
+    meta = (study or {}).get("meta", {}).get("progress", {})
+    return f"{meta.get('completed', 0)}/{meta.get('total', '?')}"
+
+
+def judge(calm: dict[str, Any], wild: dict[str, Any], kills: int, folder: Path) -> int:
+    """Compare the two and say so."""
+    problems = []
+    if wild["meta"]["state"] != "STATE_SUCCEEDED":
+        problems.append(f"the disturbed study ended {wild['meta']['state']}")
+    ours, theirs = digests(wild), digests(calm)
+    problems += [f"{key} differs" for key in sorted(theirs) if ours.get(key) != theirs[key]]
+    repeated = repeats(folder / "chaos")
+    if repeated > kills * IN_FLIGHT_PER_KILL:
+        problems.append(f"{repeated} completions were generated twice")
+    say(
+        f"{kills} kills, {len(theirs)} scores compared, {repeated} completions generated twice "
+        f"(in flight at a kill: at most {kills * IN_FLIGHT_PER_KILL})"
+    )
+    for problem in problems:
+        say(f"PROBLEM: {problem}")
+    say("scores are byte-identical" if not problems else "FAILED")
+    return 1 if problems else 0
+
+
+def digests(study: dict[str, Any]) -> dict[str, str]:
+    """Digest of the verdict shard of every cell."""
+    return {
+        f"{variant['key']} {evaluation['dimension']}": evaluation["score"]["verdicts_digest"]
+        for variant in study["variants"]
+        for evaluation in variant["evaluations"]
+    }
+
+
+def repeats(home: Path) -> int:
+    """Completions that lie in more than one shard of their generations."""
+    twice = 0
+    for generations in {shard.parent for shard in home.rglob("generations/**/*.parquet")}:
+        counted: Counter[tuple[str, int]] = Counter()
+        for shard in generations.glob("*.parquet"):
+            table = pq.ParquetFile(shard).read(columns=["sample_id", "completion_index"])
+            counted.update(zip(*(column.to_pylist() for column in table.columns), strict=True))
+        twice += sum(count - 1 for count in counted.values())
+    return twice
+
+
+def say(text: str) -> None:
+    """A line with the time."""
+    sys.stdout.write(f"{time.strftime('%H:%M:%S')} {text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
