@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -18,7 +18,7 @@ from assay_evaluators.sdk import paper
 from assay_evaluators.sdk.dimension import Dimension, RowContext
 from assay_evaluators.sdk.paper import Template
 from assay_evaluators.sdk.spec import Spec
-from assay_evaluators.sdk.types import Sample, Sampling
+from assay_evaluators.sdk.types import Message, Sample, Sampling
 
 CHARACTERS_PER_TOKEN = 4
 TOKENS_PER_TURN = 4
@@ -158,7 +158,7 @@ def _plan_scenario(wanted: _Wanted, name: str) -> PlannedScenario:
     rows = pack.rows(entry.file, dimension.row_model_of(name))
     selected = select_rows(rows, spec.row_limit, dimension.stratum)
     context = RowContext(pack, wanted.prompts, name, spec.seed, original_turns=template is not None)
-    samples = tuple(dimension.samples(selected, context))
+    samples = _with_shared_turns(dimension.samples(selected, context))
     if template is not None:
         samples = tuple(_as_text(template, sample) for sample in samples)
         if template.stop_str and not sampling.is_likelihood:
@@ -170,6 +170,15 @@ def _plan_scenario(wanted: _Wanted, name: str) -> PlannedScenario:
         entry=entry,
         identity=_identity(wanted, name, samples, sampling),
         limited=len(selected) < len(rows),
+    )
+
+
+def _with_shared_turns(samples: Iterable[Sample]) -> tuple[Sample, ...]:
+    """The samples, equal turns (demonstrations above all) being one object: plans are kept."""
+    turns: dict[Message, Message] = {}
+    return tuple(
+        replace(sample, messages=tuple([turns.setdefault(turn, turn) for turn in sample.messages]))
+        for sample in samples
     )
 
 
