@@ -27,8 +27,9 @@ def test_described_defaults_are_the_ones_that_apply():
 
 
 def test_bits_count_scales_zero_points_and_bitmaps():
-    assert quantized_bits(4, 128, symmetric=True) == 4.125
-    assert quantized_bits(4, 128, symmetric=False) == 4.15625
+    assert quantized_bits(4, 128, symmetric=True, scale_bits=16) == 4.125
+    assert quantized_bits(4, 128, symmetric=False, scale_bits=16) == 4.15625
+    assert quantized_bits(4, 128, symmetric=True, scale_bits=32) == 4.25
     assert pruned_bits(16, 0.5) == 9
 
 

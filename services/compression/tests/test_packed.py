@@ -14,6 +14,7 @@ from assay_compression.checkpoint.inspect import inspect
 from assay_compression.formats import compressed_tensors_format, gptq_format
 from assay_compression.methods.grid import GridSpec, fit, round_to_nearest
 from assay_core.errors import FailedPrecondition
+from assay_core.manifest import read_manifest
 
 pytestmark = pytest.mark.compression
 
@@ -83,6 +84,23 @@ def test_packed_awq_computes_what_its_dense_form_computes(family, calibration_fi
     difference = (logits(packed) - logits(dense)).norm() / logits(dense).norm()
     assert difference < 1e-4
     assert (logits(dense) - logits(source)).norm() / logits(source).norm() > 1e-3
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_bits_per_weight_of_the_dense_form_are_those_of_the_packed_tensors(
+    calibration_file, tmp_path, dtype, symmetric
+):
+    source = write_family(tmp_path / "m", "LlamaForCausalLM", dtype=dtype)
+    recipe = {"rtn": {"bits": 4, "group_size": 32, "symmetric": symmetric}}
+    bits = {}
+    for layout in ("dense", "packed"):
+        made = make(tmp_path / "home", source, recipe | {"layout": layout}, calibration_file)
+        bits[layout] = read_manifest(made).identity["efficiency"]["bits_per_weight"]
+    parts = tensors(made)
+    shapes = 8 * sum(t.numel() * 8 for n, t in parts.items() if n.endswith("weight_shape"))
+    elements = sum(t.numel() for n, t in tensors(source).items() if "proj" in n)
+    assert bits["packed"] == pytest.approx(bits["dense"] + shapes / elements)
 
 
 def test_packed_shards_have_an_index_of_what_they_hold(calibration_file, tmp_path):

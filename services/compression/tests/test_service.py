@@ -79,6 +79,11 @@ async def test_magnitude_changes_only_linears_and_names_its_parent(service, chec
             assert torch.equal(weight, before[name])
     assert made.artifact.parent_digest == dense.artifact.digest
     assert made.artifact.sparsity == pytest.approx(0.5)
+    described = await service.get(made.meta.id)
+    for module in described.artifact.modules:
+        assert list(module.zeros_per_block) == [0, 0, 1, 0, 0]
+        assert not module.HasField("scales")
+        assert not module.HasField("output_error")
 
 
 async def test_gptq_in_bfloat16_shards_is_on_its_grid_and_runs(service, tmp_path):
@@ -103,6 +108,18 @@ async def test_gptq_in_bfloat16_shards_is_on_its_grid_and_runs(service, tmp_path
     assert all(0 < module.output_error < 1 for module in modules)
     assert sum(modules[0].histogram_after) == sum(modules[0].histogram_before)
     assert described.artifact.bits_per_weight == 3.5
+    down = next(module for module in modules if module.name.endswith("0.mlp.down_proj"))
+    scales = fit(before[f"{down.name}.weight"].float(), spec, scale_dtype=torch.bfloat16).scale
+    assert (down.scales.count, down.elements) == (scales.numel(), 32 * scales.numel())
+    assert down.scales.median == pytest.approx(float(scales.median()))
+    assert down.scales.standard_deviation == pytest.approx(float(scales.std(correction=0)))
+    # A layer pools its modules: sqrt of summed squared errors over summed squared norms.
+    layer = described.artifact.layers[0]
+    own = [name for name in after if name.startswith("model.layers.0.") and is_linear(name)]
+    change = sum(float((after[n].float() - before[n].float()).square().sum()) for n in own)
+    norm = sum(float(before[n].float().square().sum()) for n in own)
+    assert layer.relative_error == pytest.approx((change / norm) ** 0.5, rel=1e-5)
+    assert 0 < layer.output_error < 1
 
 
 def assert_runs(path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -16,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from assay_compression.checkpoint.folder import TOKENIZER_FILES, chat_template
 from assay_compression.checkpoint.inspect import Checkpoint
 from assay_compression.checkpoint.scan import FileFacts
-from assay_compression.efficiency import count, dense_bits
+from assay_compression.efficiency import count, dense_bits, stored_bits
 from assay_compression.jobs.spec import CalibrationSpec
 from assay_compression.methods.registry import bits_per_weight
 from assay_core.digest import digest_of, hex_of, sha256_bytes
@@ -78,10 +79,18 @@ def identity(
     parent_digest: str | None,
     tools: tuple[str, ...],
     sparsity: float,
+    packed_files: Path | None = None,
 ) -> dict[str, Any]:
-    """What makes an artifact what it is, next to its files; the same work gives the same value."""
+    """What makes an artifact what it is, next to its files; the same work gives the same value.
+
+    In a packed layout (`packed_files`) costs are counted from what is stored.
+    """
     template = chat_template(checkpoint.path)
-    costs = count(checkpoint, bits_per_weight(recipe, dense_bits(checkpoint)))
+    if packed_files is None:
+        bits = bits_per_weight(recipe, dense_bits(checkpoint))
+    else:
+        bits = stored_bits(checkpoint, packed_files)
+    costs = count(checkpoint, bits)
     return {
         "model_digest": model_digest,
         "parent_digest": parent_digest,

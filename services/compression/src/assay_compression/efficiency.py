@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from assay_compression.checkpoint.inspect import Checkpoint
-from assay_compression.checkpoint.safetensors_file import ELEMENT_BYTES
-
-_SCALE_BITS = 16
+from assay_compression.checkpoint.safetensors_file import ELEMENT_BYTES, read_header
 
 
 @dataclass(frozen=True)
@@ -28,14 +27,31 @@ class Efficiency:
     flops_per_token: int
 
 
-def quantized_bits(bits: int, group_size: int, *, symmetric: bool) -> float:
-    """Bits per weight with one 16-bit scale, and one zero point unless symmetric, per group."""
-    return bits + (_SCALE_BITS + (0 if symmetric else bits)) / group_size
+def quantized_bits(bits: int, group_size: int, *, symmetric: bool, scale_bits: float) -> float:
+    """Bits per weight with one scale, and one zero point unless symmetric, per group."""
+    return bits + (scale_bits + (0 if symmetric else bits)) / group_size
 
 
 def pruned_bits(dense_bits: float, sparsity: float) -> float:
     """Bits per weight where only non-zeros are kept, next to a bitmap of one bit per weight."""
     return dense_bits * (1 - sparsity) + 1
+
+
+def stored_bits(checkpoint: Checkpoint, files: Path) -> float:
+    """Mean bits per weight of the same matrices in packed files, counted from their tensors."""
+    linears = set(checkpoint.linears)
+    tensors = [
+        (name, entry)
+        for file in sorted(files.glob("*.safetensors"))
+        for name, entry in read_header(file).items()
+    ]
+    parts = (
+        entry.end - entry.start
+        for name, entry in tensors
+        if name.rpartition(".")[0] in linears and not name.endswith(".bias")
+    )
+    elements = sum(checkpoint.matrix(module).elements for module in linears)
+    return 8 * sum(parts) / elements
 
 
 def dense_bits(checkpoint: Checkpoint) -> float:

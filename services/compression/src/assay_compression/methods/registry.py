@@ -213,17 +213,17 @@ def check_shape(recipe: recipes.Recipe, module: str, columns: int) -> None:
 
 
 def bits_per_weight(recipe: recipes.Recipe, dense_bits: float) -> float:
-    """Bits that a compressed weight takes in packed form."""
+    """Bits that a compressed weight takes in packed form, with scales of the parent's type."""
     method = recipe.method
     match method:
         case recipes.Gptq() | recipes.Rtn():
-            return quantized_bits(method.bits, method.group_size, symmetric=method.symmetric)
+            group, symmetric = int(method.group_size), method.symmetric
         case recipes.Awq():
-            return quantized_bits(method.bits, method.group_size, symmetric=False)
+            group, symmetric = int(method.group_size), False
         case recipes.Imported() if method.bits:
-            group = method.group_size or _ONE_SCALE_PER_ROW
-            return quantized_bits(method.bits, group, symmetric=method.symmetric)
+            group, symmetric = method.group_size or _ONE_SCALE_PER_ROW, method.symmetric
         case recipes.Magnitude() | recipes.SparseGpt() | recipes.Wanda():
             return pruned_bits(dense_bits, method.sparsity)
         case _:
             return dense_bits
+    return quantized_bits(method.bits, group, symmetric=symmetric, scale_bits=dense_bits)

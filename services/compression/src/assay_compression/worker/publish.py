@@ -68,6 +68,7 @@ def publish(
             # The dense artifact is the parent's bytes, whatever version copied them.
             tools=tools_of(recipe) if layers else (),
             sparsity=_sparsity(layers),
+            packed_files=files if recipe.layout != "dense" else None,
         ),
     )
     changed = set(checkpoint.weight_files) if layers else set()
