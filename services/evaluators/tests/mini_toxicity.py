@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable
 from contextlib import asynccontextmanager
@@ -58,6 +59,9 @@ class SyntheticScoring(scoring_pb2_grpc.ScoringServiceServicer):
         self.classify = classify
         self.seen: Counter[str] = Counter()
         self.fail_after: int | None = None
+        self.delay = 0.0
+        self.milestone = 0
+        self.reached = asyncio.Event()
         self.fails_on: Callable[[str], bool] = lambda text: False
 
     async def ListScorers(self, request, context):
@@ -67,12 +71,15 @@ class SyntheticScoring(scoring_pb2_grpc.ScoringServiceServicer):
         async for request in requests:
             if request.scorer not in ("", self.scorer):
                 raise InvalidArgument.of("scorer", "is not known", remedy="ListScorers")
+            await asyncio.sleep(self.delay)
             yield pb.ScoreResponse(scores=[self._score(item) for item in request.items])
 
     def _score(self, item):
         if self.fail_after is not None and self.seen.total() >= self.fail_after:
             raise Unavailable("the classifier is gone")
         self.seen[item.text] += 1
+        if self.milestone and self.seen.total() >= self.milestone:
+            self.reached.set()
         if not item.text.strip():
             return pb.ItemScore(id=item.id, missing_reason="blank")
         if self.fails_on(item.text):

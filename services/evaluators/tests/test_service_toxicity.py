@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import re
+from collections import Counter
 from pathlib import Path
 from statistics import fmean
 
@@ -162,6 +164,29 @@ async def test_a_failed_classifier_stops_cleanly_and_the_evaluation_resumes(
                     for s in SCENARIOS for r in range(ROWS) for k in range(N)})  # fmt: skip
     assert scored < classifier.seen.total() <= scored + COMPLETIONS
     assert set(classifier.seen) and len(classifier.seen) == distinct
+
+
+async def test_a_kill_while_texts_are_scored_changes_no_score(
+    evaluator, tmp_path, toxicity_uri, classifier
+):
+    serve = SyntheticServing(seeded)
+    async with serving(serve, tmp_path) as address:
+        arguments = ("toxicity", address, toxicity_uri)
+        async with evaluator(*arguments, options=options(classifier), home="calm") as service:
+            calm = await service.run()
+        undisturbed, classifier.seen = classifier.seen, Counter()
+        classifier.delay, classifier.milestone = 0.3, COMPLETIONS // 4
+        async with evaluator(*arguments, options=options(classifier)) as service:
+            created = await service.create()
+            await asyncio.wait_for(classifier.reached.wait(), 120)
+            await service.kill()
+            classifier.delay = 0.0
+            await service.start()
+            killed = await service.reach(created.meta.id, "SUCCEEDED")
+    assert document(killed.scores[0]) == document(calm.scores[0])
+    # At most the batch in flight was asked for twice: there is one batch a scenario here.
+    again = classifier.seen.total() - undisturbed.total()
+    assert 0 <= again <= ROWS * N
 
 
 async def test_rescoring_computes_nothing_again_and_another_scorer_is_another_metric(
