@@ -69,7 +69,8 @@ class Rendering:
 
     def settings(self, component: str) -> dict[str, Any]:
         """The settings file of a component."""
-        return yaml.safe_load(self.one("ConfigMap", f"t-assay-{component}")["data"]["config.yaml"])
+        text = self.one("ConfigMap", f"t-assay-{component}")["data"]["config.yaml"]
+        return dict(yaml.safe_load(text))
 
 
 Render = Callable[..., Rendering]

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
+from charts.tools.check_dashboards import series
+from tests.chart.prometheus import scraping
 from tests.cluster.cluster import (
     PART_OF,
     Client,
@@ -123,6 +127,28 @@ def test_helm_test_runs_a_study_through_services_and_names(release: Release) -> 
     done = release.helm("test", "assay", "--timeout", "30m", "--logs", seconds=1900)
     assert done.code == 0, done.out + done.err + release.state()
     assert "Phase:          Succeeded" in done.out
+
+
+def test_a_prometheus_scrapes_every_service_and_fills_every_dashboard(
+    release: Release, tmp_path: Path
+) -> None:
+    targets = {
+        pod["metadata"]["labels"]["app.kubernetes.io/component"]: f"{pod['status']['podIP']}:7500"
+        for pod in release.pods()
+    }
+    host, _, port = next(iter(targets.values())).rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=3).close()
+    except OSError:
+        pytest.skip("pods' addresses are not reachable from here")
+    with scraping(targets, tmp_path) as prometheus:
+        assert prometheus.down() == {}
+        ready = {
+            each["metric"]["component"] for each in prometheus.query("assay_server_ready == 1")
+        }
+        assert ready == set(targets)
+        time.sleep(5)  # Rates need more than one sample.
+        assert [where for where, found in series(prometheus.url) if not found] == []
 
 
 def test_a_deleted_pod_of_each_kind_loses_nothing_of_a_study(
