@@ -75,6 +75,11 @@ DASHBOARDS: dict[str, tuple[str, list[Panel]]] = {
     "assay-evaluations": (
         "Assay / Evaluations",
         [
+            Panel("Studies by end", {"{{state}}":
+                  "sum by (state) (assay_coordinator_studies_total{$sel})"}, kind="stat", width=12),
+            Panel("Dimensions against the parent", {"{{dimension}} {{verdict}}":
+                  "sum by (dimension, verdict) (assay_coordinator_comparisons_total{$sel})"},
+                  width=12),
             Panel("Completions stored per second", {"{{component}}":
                   rate("assay_evaluator_completions_stored_total", "component")}, "cps"),
             Panel("Completions in flight", {"{{component}}":

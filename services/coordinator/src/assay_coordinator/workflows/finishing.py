@@ -15,6 +15,7 @@ from assay_coordinator.domain.progress import EvaluationStatus, VariantStatus
 from assay_coordinator.domain.states import ACTIVE
 from assay_coordinator.domain.study import StudySpec
 from assay_coordinator.gate import Candidate, evaluate_gate
+from assay_coordinator.metrics import study_ended
 from assay_coordinator.report.assemble import Facts, assemble, plain_headline
 from assay_coordinator.report.tabular import render_csv, render_json
 from assay_coordinator.store import ReportFile
@@ -85,6 +86,7 @@ async def finish_study(context: Context, run: Run) -> str:
         ended_at=time.time(),
         goal="",
     )
+    study_ended(outcome.state, comparisons)
     await context.store.add_event(run.study_id, headline)
     return outcome.state.value
 

@@ -22,6 +22,7 @@ from dbos import DBOS, DBOSConfiguredInstance, SetWorkflowID, StepOptions
 from assay_coordinator.domain.matrix import PlannedVariant, expand
 from assay_coordinator.domain.progress import VariantStatus
 from assay_coordinator.domain.states import ACTIVE
+from assay_coordinator.metrics import study_ended
 from assay_coordinator.store import StudyRecord
 from assay_coordinator.workflows.comparing import compare_variant
 from assay_coordinator.workflows.compressing import make_variant
@@ -241,6 +242,7 @@ class StudyRunner(DBOSConfiguredInstance):
             )
         except FailedPrecondition:
             return
+        study_ended(State.FAILED)
         await self._context.store.add_event(study_id, f"failed: {error.text}")
 
     async def _end(self, study_id: str, final: str) -> None:
@@ -257,6 +259,7 @@ class StudyRunner(DBOSConfiguredInstance):
             )
         except FailedPrecondition:
             return  # it had ended before
+        study_ended(state)
         await self._context.store.add_event(study_id, state.value.lower())
 
     async def _work(self, study_id: str, attempt: int, key: str) -> VariantWork:
