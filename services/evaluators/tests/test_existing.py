@@ -293,7 +293,7 @@ def test_extra_fairness_files_and_final_scores(root):
     values = {each["name"]: each["difference"] for each in document["original"]}
     assert values == {
         "fairness score": pytest.approx(100 * 9 / 11 - 80),
-        "zero_shot_br_0.5.rejection rate": pytest.approx(0.1),
+        "zero_shot_br_0.5.json.rejection rate": pytest.approx(0.1),
     }
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from assay_core.errors import InvalidArgument
 from assay_evaluators.existing.documents import READERS, choose, reader_of
-from assay_evaluators.existing.files import trees
+from assay_evaluators.existing.files import UnreadableError, trees
 from assay_evaluators.existing.scoring import score_reads
 from assay_evaluators.existing.source import open_source, without_prompts
-from assay_evaluators.existing.types import FileReport, Located, Reader, Role, TheirValue
+from assay_evaluators.existing.types import FileReport, Located, Reader, Role
 from assay_evaluators.sdk.dimension import load_dimension
 
 __all__ = ["READERS", "score_existing"]
@@ -91,8 +91,8 @@ def score_existing(
         "rows_from": origin,
         "notes": notes,
     }
-    derived = reader.derived([f for f in files if f.role is Role.DERIVED], chosen)
-    document["original"] = [_compared(value, document) for value in derived]
+    derived = [file for file in files if file.role is Role.DERIVED]
+    document["original"] = list(_compared(reader, derived, chosen, document))
     return document
 
 
@@ -137,16 +137,39 @@ def _file_document(report: FileReport) -> dict[str, Any]:
     }
 
 
-def _compared(value: TheirValue, document: Mapping[str, Any]) -> dict[str, Any]:
-    ours: Any = document
-    for key in value.key:
-        ours = ours.get(key) if isinstance(ours, Mapping) else None
-    theirs = value.value * value.scale
-    known = isinstance(ours, int | float)
-    return {
-        "file": value.file,
-        "name": value.name,
-        "theirs": theirs,
-        "ours": ours if known else None,
-        "difference": ours - theirs if known else None,
-    }
+def _compared(
+    reader: Reader, files: Sequence[Located], model: str, document: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """Numbers of the original's own score files beside ours; information, never input."""
+    for file in files:
+        for record in _objects(file):
+            for number in reader.numbers(record, model):
+                value = _at(record, number.path)
+                if not isinstance(value, int | float):
+                    continue
+                theirs, ours = value * number.scale, _at(document, number.key)
+                known = isinstance(ours, int | float)
+                yield {
+                    "file": file.path,
+                    "name": number.label or ".".join(number.path),
+                    "theirs": theirs,
+                    "ours": ours if known else None,
+                    "difference": ours - theirs if known else None,
+                }
+
+
+def _objects(file: Located) -> list[dict[str, Any]]:
+    """Objects of a derived file; matrices, pictures and what cannot be read have none."""
+    if not file.path.endswith((".json", ".jsonl")):
+        return []
+    try:
+        records = file.tree.json_records(file.path)
+    except UnreadableError:
+        return []
+    return [record for record in records if isinstance(record, dict)]
+
+
+def _at(value: Any, path: Sequence[str]) -> Any:
+    for key in path:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value

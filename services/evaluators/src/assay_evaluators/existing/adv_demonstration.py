@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from assay_core.aggregation import Mean, OneMinus, Table, evaluate, mean_of
@@ -26,7 +26,7 @@ from assay_evaluators.existing.types import (
     Reader,
     Role,
     ScenarioRead,
-    TheirValue,
+    TheirNumber,
     last_user_message,
     text_of,
 )
@@ -105,34 +105,17 @@ class AdvDemonstrationReader(Reader):
                     )
         return reads, reports
 
-    def derived(self, files: Sequence[Located], model: str) -> list[TheirValue]:
+    def numbers(self, record: Mapping[str, Any], model: str) -> list[TheirNumber]:
         """`<model>_score.json`, fractions."""
-        del model
-        values = []
-        for file in files:
-            if not _SCORE.match(file.path):
-                continue
-            try:
-                document = file.tree.json_document(file.path)
-            except UnreadableError:
-                continue
-            if not isinstance(document, dict):
-                continue
-            names = {
-                ("adv_demonstration",): (("score",), 100.0),
-                ("adv_demonstration_rej",): (("refusal",), 1.0),
-                ("counterfactual", "avg_acc"): (("values", "counterfactual"), 100.0),
-                ("spurious", "avg_acc"): (("values", "spurious"), 100.0),
-                ("backdoor", "1-avg_asr"): (("values", "backdoor"), 100.0),
-                ("backdoor", "avg_cacc"): (("values", "clean_accuracy"), 100.0),
-            }
-            for path, (key, scale) in names.items():
-                value: Any = document
-                for step in path:
-                    value = value.get(step) if isinstance(value, dict) else None
-                if isinstance(value, int | float):
-                    values.append(TheirValue(file.path, ".".join(path), value, key, scale))
-        return values
+        del record, model
+        return [
+            TheirNumber(("adv_demonstration",), ("score",), 100.0),
+            TheirNumber(("adv_demonstration_rej",), ("refusal",)),
+            TheirNumber(("counterfactual", "avg_acc"), ("values", "counterfactual"), 100.0),
+            TheirNumber(("spurious", "avg_acc"), ("values", "spurious"), 100.0),
+            TheirNumber(("backdoor", "1-avg_asr"), ("values", "backdoor"), 100.0),
+            TheirNumber(("backdoor", "avg_cacc"), ("values", "clean_accuracy"), 100.0),
+        ]
 
     def details(self, version: str, table: Table, present: Sequence[str]) -> Details:
         """The three parts and clean accuracy, 0-100, over the sets that are there."""

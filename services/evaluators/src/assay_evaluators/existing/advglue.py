@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from assay_evaluators.dimensions.advglue.scenarios import PLUS_PLUS_SCENARIOS, SOURCES, TASKS
@@ -17,7 +17,7 @@ from assay_evaluators.existing.types import (
     Reader,
     Role,
     ScenarioRead,
-    TheirValue,
+    TheirNumber,
     text_of,
 )
 from assay_evaluators.sdk.types import Sample
@@ -72,28 +72,15 @@ class AdvglueReader(Reader):
             reports += _read_file(found[0], origin, source, reads)
         return list(reads.values()), reports
 
-    def derived(self, files: Sequence[Located], model: str) -> list[TheirValue]:
-        """`summary.json`, fractions keyed by `/<model>`."""
-        values = []
-        for file in files:
-            if not file.path.endswith("summary.json"):
-                continue
-            try:
-                document = file.tree.json_document(file.path)
-            except UnreadableError:
-                continue
-            for name, key, scale in (("Accuracy", "score", 100.0), ("RR+NE", "refusal", 1.0)):
-                for path in ((name, f"/{model}"), (f"/{model}", name)):
-                    value = _at(document, path)
-                    if isinstance(value, int | float):
-                        values.append(TheirValue(file.path, name, value, (key,), scale))
-        return values
-
-
-def _at(document: Any, path: Sequence[str]) -> Any:
-    for key in path:
-        document = document.get(key) if isinstance(document, dict) else None
-    return document
+    def numbers(self, record: Mapping[str, Any], model: str) -> list[TheirNumber]:
+        """`summary.json`: fractions keyed by `/<model>`, in either order of keys."""
+        del record
+        own = f"/{model}"
+        return [
+            TheirNumber(path, (key,), scale, name)
+            for name, key, scale in (("Accuracy", "score", 100.0), ("RR+NE", "refusal", 1.0))
+            for path in ((name, own), (own, name))
+        ]
 
 
 def _read_file(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from assay_core.errors import InvalidArgument
@@ -25,7 +25,7 @@ from assay_evaluators.existing.types import (
     Reader,
     Role,
     ScenarioRead,
-    TheirValue,
+    TheirNumber,
     text_of,
 )
 from assay_evaluators.packs.decodingtrust.ethics import EXPECTED, EXPECTED_IMMORAL
@@ -102,36 +102,19 @@ class EthicsReader(Reader):
                 read.gaps.append(f"{file.path}: {report.rows_joined} of {read.n_expected} rows")
         return reads, reports
 
-    def derived(self, files: Sequence[Located], model: str) -> list[TheirValue]:
-        """`scores.jsonl`, the lines of this model on commonsense."""
-        values = []
-        for file in files:
-            try:
-                records = file.tree.json_records(file.path)
-            except UnreadableError:
-                continue
-            for record in records:
-                if not isinstance(record, dict) or record.get("model") not in (
-                    model,
-                    model.rsplit("/", 1)[-1],
-                ):
-                    continue
-                if record.get("dataset", _SCORED_SET) != _SCORED_SET:
-                    continue
-                keys = {
-                    "agg_score": (("score",), 1.0),
-                    "ref_rate": (("refusal",), 0.01),
-                    "acc_zero": (("scenarios", ZERO_SHOT, "score"), 100.0),
-                    "acc_few": (("scenarios", FEW_SHOT, "score"), 100.0),
-                    "ref_zero": (("scenarios", ZERO_SHOT, "refusal"), 1.0),
-                    "ref_few": (("scenarios", FEW_SHOT, "refusal"), 1.0),
-                }
-                values += [
-                    TheirValue(file.path, name, record[name], key, scale)
-                    for name, (key, scale) in keys.items()
-                    if isinstance(record.get(name), int | float)
-                ]
-        return values
+    def numbers(self, record: Mapping[str, Any], model: str) -> list[TheirNumber]:
+        """`scores.jsonl`: the lines of this model on the scored set."""
+        of_model = record.get("model") in (model, model.rsplit("/", 1)[-1])
+        if not of_model or record.get("dataset", _SCORED_SET) != _SCORED_SET:
+            return []
+        return [
+            TheirNumber(("agg_score",), ("score",)),
+            TheirNumber(("ref_rate",), ("refusal",), 0.01),
+            TheirNumber(("acc_zero",), ("scenarios", ZERO_SHOT, "score"), 100.0),
+            TheirNumber(("acc_few",), ("scenarios", FEW_SHOT, "score"), 100.0),
+            TheirNumber(("ref_zero",), ("scenarios", ZERO_SHOT, "refusal")),
+            TheirNumber(("ref_few",), ("scenarios", FEW_SHOT, "refusal")),
+        ]
 
 
 def _own_labels(source: Source) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -22,7 +22,7 @@ from assay_evaluators.existing.types import (
     Reader,
     Role,
     ScenarioRead,
-    TheirValue,
+    TheirNumber,
     last_user_message,
     text_of,
 )
@@ -112,30 +112,18 @@ class FairnessReader(Reader):
                 read.gaps.append(gap)
         return list(reads.values()), reports
 
-    def derived(self, files: Sequence[Located], model: str) -> list[TheirValue]:
-        """`final_scores.json`."""
-        del model
-        values = []
-        for file in files:
-            try:
-                document = file.tree.json_document(file.path)
-            except UnreadableError:
-                continue
-            if not isinstance(document, dict):
-                continue
-            for name, key in _OVERALL.items():
-                # An incomplete run stores the string "None".
-                if isinstance(value := document.get(name), int | float):
-                    values.append(TheirValue(file.path, name, value, ("values", key)))
-            for setting in SCENARIOS:
-                entry = document.get(f"{setting}.json", document.get(setting))
-                if not isinstance(entry, dict):
-                    continue
-                for name, key in _FIELDS.items():
-                    if isinstance(value := entry.get(name), int | float):
-                        path = ("scenarios", setting, key)
-                        values.append(TheirValue(file.path, f"{setting}.{name}", value, path))
-        return values
+    def numbers(self, record: Mapping[str, Any], model: str) -> list[TheirNumber]:
+        """`final_scores.json`; an incomplete run stores the string "None"."""
+        del record, model
+        return [
+            *(TheirNumber((name,), ("values", key)) for name, key in _OVERALL.items()),
+            *(
+                TheirNumber((written, name), ("scenarios", setting, key))
+                for setting in SCENARIOS
+                for written in (f"{setting}.json", setting)
+                for name, key in _FIELDS.items()
+            ),
+        ]
 
     def metric_id(self, version: str) -> str:
         """Published numbers are over 11 settings, crime included."""

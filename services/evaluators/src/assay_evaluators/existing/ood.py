@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from assay_core.aggregation import Mean, Scale, Table, evaluate, mean_of
@@ -32,7 +32,7 @@ from assay_evaluators.existing.types import (
     Reader,
     Role,
     ScenarioRead,
-    TheirValue,
+    TheirNumber,
     full_name,
     last_user_message,
     text_of,
@@ -115,29 +115,19 @@ class OodReader(Reader):
                 read.gaps.append(f"{read.scenario}: {source.missing(read.scenario)}")
         return list(reads.values()), reports
 
-    def derived(self, files: Sequence[Located], model: str) -> list[TheirValue]:
+    def numbers(self, record: Mapping[str, Any], model: str) -> list[TheirNumber]:
         """`final_scores.json`, in percent."""
-        del model
-        values = []
-        for file in files:
-            try:
-                document = file.tree.json_document(file.path)
-            except UnreadableError:
-                continue
-            if not isinstance(document, dict):
-                continue
-            flat = {("score", ""): document.get("score"), ("rr", ""): document.get("rr")}
-            sub = document.get("subscores")
-            flat |= {("subscores", key): value for key, value in _items(sub)}
-            for task in SCORED:
-                entry = document.get(task)
-                if isinstance(entry, dict):
-                    flat |= {(task, key): entry.get(key) for key in ("acc", "rr")}
-            for (name, key), value in flat.items():
-                if isinstance(value, int | float):
-                    label = f"{name}.{key}" if key else name
-                    values.append(TheirValue(file.path, label, value, *_our_key(name, key)))
-        return values
+        del record, model
+        return [
+            TheirNumber(("score",), ("score",)),
+            TheirNumber(("rr",), ("refusal",), 0.01),
+            *(TheirNumber(("subscores", name), ("values", name)) for name in PARTS),
+            *(
+                TheirNumber((task, theirs), ("scenarios", task, ours), 0.01)
+                for task in SCORED
+                for theirs, ours in (("acc", "acc"), ("rr", "refusal"))
+            ),
+        ]
 
     def details(self, version: str, table: Table, present: Sequence[str]) -> Details:
         """The four parts that have all their tasks."""
@@ -150,22 +140,6 @@ class OodReader(Reader):
         return Details(
             overall={name: float(evaluate(part, table)[0]) for name, part in parts.items()}
         )
-
-
-def _items(value: Any) -> Sequence[tuple[str, Any]]:
-    return list(value.items()) if isinstance(value, dict) else []
-
-
-def _our_key(name: str, key: str) -> tuple[tuple[str, ...], float]:
-    if name == "score":
-        return ("score",), 1.0
-    if name == "rr":
-        return ("refusal",), 0.01
-    if name == "subscores":
-        return ("values", key), 1.0
-    if key == "rr":
-        return ("scenarios", name, "refusal"), 0.01
-    return ("scenarios", name, "acc"), 0.01
 
 
 def _archive_task(number: int, match: re.Match[str]) -> str:

@@ -29,7 +29,7 @@ from assay_evaluators.existing.types import (
     Reader,
     Role,
     ScenarioRead,
-    TheirValue,
+    TheirNumber,
     text_of,
 )
 from assay_evaluators.sdk.types import Sample
@@ -102,35 +102,25 @@ class PrivacyReader(Reader):
                 read.gaps.append(f"{report.path}: {report.rows_joined} of {read.n_expected} rows")
         return reads, reports
 
-    def derived(self, files: Sequence[Located], model: str) -> list[TheirValue]:
-        """`scores.jsonl`, in percent."""
-        values = []
-        for file in files:
-            try:
-                records = file.tree.json_records(file.path)
-            except UnreadableError:
-                continue
-            for record in records:
-                if not isinstance(record, dict) or record.get("model") != model:
-                    continue
-                for name, key, scale in _their_names(str(record.get("dataset"))):
-                    if isinstance(value := record.get(name), int | float):
-                        label = f"{record.get('dataset')}.{name}"
-                        values.append(TheirValue(file.path, label, value, key, scale))
-        return values
-
-
-def _their_names(data_set: str) -> list[tuple[str, tuple[str, ...], float]]:
-    if data_set == "all":
+    def numbers(self, record: Mapping[str, Any], model: str) -> list[TheirNumber]:
+        """`scores.jsonl`: the lines of this model, in percent."""
+        if record.get("model") != model:
+            return []
+        part = str(record.get("dataset"))
+        if part != "all":
+            return [
+                TheirNumber((name,), ("values", f"{ours}.{part}"), 0.01, f"{part}.{name}")
+                for name, ours in (
+                    ("leak_rate", "leak"),
+                    ("leak_rate_wo_reject", "leak_without_refusal"),
+                )
+            ]
+        without = ("values", "score_without_refusal")
         return [
-            ("privacy_score", ("score",), 1.0),
-            ("reject_rate", ("refusal",), 0.01),
-            ("privacy_score_wo_reject", ("values", "score_without_refusal"), 1.0),
+            TheirNumber(("privacy_score",), ("score",), 1.0, "all.privacy_score"),
+            TheirNumber(("reject_rate",), ("refusal",), 0.01, "all.reject_rate"),
+            TheirNumber(("privacy_score_wo_reject",), without, 1.0, "all.privacy_score_wo_reject"),
         ]
-    return [
-        ("leak_rate", ("values", f"leak.{data_set}"), 0.01),
-        ("leak_rate_wo_reject", ("values", f"leak_without_refusal.{data_set}"), 0.01),
-    ]
 
 
 def _scenario(part: str, name: re.Match[str], question: re.Match[str] | None) -> tuple[str, str]:

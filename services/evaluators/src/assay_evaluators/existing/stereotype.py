@@ -20,7 +20,7 @@ from assay_evaluators.existing.types import (
     Reader,
     Role,
     ScenarioRead,
-    TheirValue,
+    TheirNumber,
 )
 from assay_evaluators.packs.decodingtrust.stereotype import EXPECTED
 
@@ -102,36 +102,21 @@ class StereotypeReader(Reader):
             reads.append(read)
         return reads, reports
 
-    def derived(self, files: Sequence[Located], model: str) -> list[TheirValue]:
+    def numbers(self, record: Mapping[str, Any], model: str) -> list[TheirNumber]:
         """`25_compiled.json`: fractions, scenario means rounded to 0.01."""
-        del model
-        values = []
-        for file in files:
-            if not file.path.endswith("_compiled.json"):
-                continue
-            try:
-                document = file.tree.json_document(file.path)
-            except UnreadableError:
-                continue
-            if not isinstance(document, dict):
-                continue
-            for name, key in (("overall_score", "score"), ("overall_rejection_rate", "refusal")):
-                scale = 100.0 if key == "score" else 1.0
-                if isinstance(value := document.get(name), int | float):
-                    values.append(TheirValue(file.path, name, value, (key,), scale))
-            for scenario in SCENARIOS:
-                entry = document.get(scenario)
-                for name, key, scale in (
-                    ("category_overall_score", "score", 100.0),
-                    ("category_overall_rejection_rate", "refusal", 1.0),
-                ):
-                    value = entry.get(name) if isinstance(entry, dict) else None
-                    if isinstance(value, int | float):
-                        path = ("scenarios", scenario, key)
-                        values.append(
-                            TheirValue(file.path, f"{scenario}.{name}", value, path, scale)
-                        )
-        return values
+        del record, model
+        return [
+            TheirNumber(("overall_score",), ("score",), 100.0),
+            TheirNumber(("overall_rejection_rate",), ("refusal",)),
+            *(
+                TheirNumber((name, f"category_overall_{theirs}"), ("scenarios", name, ours), scale)
+                for name in SCENARIOS
+                for theirs, ours, scale in (
+                    ("score", "score", 100.0),
+                    ("rejection_rate", "refusal", 1.0),
+                )
+            ),
+        ]
 
     def rounded_refusal(self, rates: Mapping[str, float]) -> float | None:
         """Scenario rates rounded to 0.01 before they are averaged, as the original does."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from assay_evaluators.dimensions.toxicity.scenarios import SCENARIOS
@@ -17,7 +17,7 @@ from assay_evaluators.existing.types import (
     Reader,
     Role,
     ScenarioRead,
-    TheirValue,
+    TheirNumber,
     full_name,
     text_of,
 )
@@ -92,29 +92,15 @@ class ToxicityReader(Reader):
                 read.gaps.append(f"{report.path}: {report.rows_joined} of {expected} rows")
         return reads, reports
 
-    def derived(self, files: Sequence[Located], model: str) -> list[TheirValue]:
+    def numbers(self, record: Mapping[str, Any], model: str) -> list[TheirNumber]:
         """`report.jsonl`, fractions of Perspective's scores."""
-        values = []
-        for file in files:
-            try:
-                records = file.tree.json_records(file.path)
-            except UnreadableError:
-                continue
-            for record in records:
-                if not isinstance(record, dict):
-                    continue
-                named: dict[str, tuple[tuple[str, ...], float]] = {
-                    f"{model}/aggregated-score": (("score",), 100.0)
-                }
-                for scenario in SCENARIOS:
-                    path = f"{model}/{scenario}-generations"
-                    own = ("scenarios", scenario)
-                    named[f"{path}-toxicity"] = ((*own, "emt"), 1.0)
-                    named[f"{path}-rej_rates"] = ((*own, "refusal"), 1.0)
-                for name, (key, scale) in named.items():
-                    if isinstance(value := record.get(name), int | float):
-                        values.append(TheirValue(file.path, name, value, key, scale))
-        return values
+        del record
+        found = [TheirNumber((f"{model}/aggregated-score",), ("score",), 100.0)]
+        for scenario in SCENARIOS:
+            path, own = f"{model}/{scenario}-generations", ("scenarios", scenario)
+            found.append(TheirNumber((f"{path}-toxicity",), (*own, "emt")))
+            found.append(TheirNumber((f"{path}-rej_rates",), (*own, "refusal")))
+        return found
 
 
 def _read_file(file: Located, source: Source, read: ScenarioRead) -> FileReport:

@@ -124,23 +124,20 @@ class ScenarioRead:
 
 
 @dataclass(frozen=True)
-class TheirValue:
-    """A number of a derived file of the original.
+class TheirNumber:
+    """A number in a derived file of the original, and which of ours it is.
 
     Attributes:
-        file: The file.
-        name: Its name there.
-        value: The number as stored.
-        key: The same number of ours: path in our document, for example
-            `("scenarios", "benign", "score")`.
+        path: Keys in their object.
+        key: Path in our document, for example `("scenarios", "benign", "score")`.
         scale: What brings the stored number to our unit.
+        label: Its name for people; empty means the keys of `path`.
     """
 
-    file: str
-    name: str
-    value: float
+    path: tuple[str, ...]
     key: tuple[str, ...]
     scale: float = 1.0
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -175,9 +172,9 @@ class Reader(ABC):
     ) -> tuple[list[ScenarioRead], list[FileReport]]:
         """Reads the generations and label files of one model."""
 
-    def derived(self, files: Sequence[Located], model: str) -> list[TheirValue]:
-        """Numbers of the original's derived files."""
-        del files, model
+    def numbers(self, record: Mapping[str, Any], model: str) -> list[TheirNumber]:
+        """Which numbers an object of a derived file may hold of a model."""
+        del record, model
         return []
 
     def metric_id(self, version: str) -> str:
