@@ -10,6 +10,7 @@ from html import unescape
 from html.parser import HTMLParser
 
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from assay_coordinator.domain.comparison import Comparison, GateResult, VariantGate
 from assay_coordinator.domain.progress import (
@@ -28,6 +29,7 @@ from assay_coordinator.report.assemble import Facts, assemble, plain_headline
 from assay_coordinator.report.figures import render_svg
 from assay_coordinator.report.html import render_html
 from assay_coordinator.report.model import ReportData, ReportVariant
+from assay_coordinator.report.openmetrics import render_openmetrics
 from assay_coordinator.report.plots import every_plot
 from assay_coordinator.report.published import beside_published, published_rows
 from assay_coordinator.report.tabular import CSV_COLUMNS, render_csv, render_json
@@ -402,3 +404,17 @@ def test_a_large_report_is_small_enough_to_open_at_once(variants):
         assemble(facts(variants=tuple(made), evaluations=evaluations, comparisons=()))
     )
     assert len(html) < 1_500_000
+
+
+def test_openmetrics_has_a_gauge_per_score_and_difference():
+    text = render_openmetrics(assemble(facts())).decode()
+    labels = (
+        'dimension="ethics",metric="ethics",model="demo",parser="assay-2026",seed="0",'
+        'study="small",variant="gptq-3bit-g128"'
+    )
+    assert f"assay_score_points{{{labels}}} 73.9" in text
+    assert f"assay_difference_points{{{labels}}} -6.1" in text
+    assert f"assay_verdict{{{labels}}} -1.0" in text
+    assert text.endswith("# EOF\n")
+    parsed = {family.name for family in text_string_to_metric_families(text)}
+    assert {"assay_score_points", "assay_difference_low_points"} <= parsed

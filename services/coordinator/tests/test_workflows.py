@@ -109,7 +109,9 @@ async def test_a_study_runs_to_comparisons_and_a_report(world, coordinator, mode
 
     report = await coordinator.call("GetReport", pb.GetReportRequest(study_id=study.meta.id))
     assert "gptq-3bit" in report.headline
-    assert {file.format for file in report.files} == {"html", "json", "csv", "plots"}
+    assert {file.format for file in report.files} == {
+        "html", "json", "csv", "plots", "openmetrics",
+    }  # fmt: skip
     contents = {}
     for form in ("html", "json", "csv"):
         request = pb.DownloadReportRequest(study_id=study.meta.id, format=form)

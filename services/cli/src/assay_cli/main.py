@@ -8,6 +8,7 @@ from assay_cli.app import accept_common_before
 from assay_cli.commands import (
     calibration,
     data,
+    evidence,
     models,
     report,
     score,
@@ -27,6 +28,7 @@ app = typer.Typer(
 app.add_typer(study.app, name="study", rich_help_panel="Results")
 report.register(app)
 score.register(app)
+evidence.register(app)
 variants.register(app)
 app.add_typer(variants.app, name="variants", rich_help_panel="Models")
 app.add_typer(models.app, name="model", rich_help_panel="Models")

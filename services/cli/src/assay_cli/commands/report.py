@@ -44,6 +44,7 @@ class Format(StrEnum):
     HTML = "html"
     JSON = "json"
     CSV = "csv"
+    OPENMETRICS = "openmetrics"
     PLOTS = "plots"  # a ZIP of every picture as SVG and PNG
 
 

@@ -17,6 +17,7 @@ from assay_coordinator.domain.study import StudySpec
 from assay_coordinator.gate import Candidate, evaluate_gate
 from assay_coordinator.metrics import study_ended
 from assay_coordinator.report.assemble import Facts, assemble, plain_headline
+from assay_coordinator.report.openmetrics import render_openmetrics
 from assay_coordinator.report.tabular import render_csv, render_json
 from assay_coordinator.store import ReportFile
 from assay_coordinator.workflows.comparing import compare_recipes
@@ -186,6 +187,7 @@ async def publish(context: Context, facts: Facts) -> tuple[ReportFile, ...]:
         ("html", "report.html", render_html),
         ("json", "report.json", render_json),
         ("csv", "report.csv", render_csv),
+        ("openmetrics", "scores.prom", render_openmetrics),
         ("plots", "plots.zip", render_plots),
     ):
         content = await asyncio.to_thread(render, data)

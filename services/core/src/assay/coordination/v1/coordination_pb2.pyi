@@ -1112,7 +1112,7 @@ class ReportFile(_message.Message):
     BYTES_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
     format: _builtins.str
-    """`html`, `json`, `csv` or `plots`."""
+    """`html`, `json`, `csv`, `plots` or `openmetrics`."""
     uri: _builtins.str
     """Where it is."""
     bytes: _builtins.int
@@ -1146,7 +1146,9 @@ class DownloadReportRequest(_message.Message):
     study_id: _builtins.str
     """Id of the study."""
     format: _builtins.str
-    """`html`, `json`, `csv` or `plots` (a ZIP of every picture as SVG and PNG); empty means `html`."""
+    """`html`, `json`, `csv`, `plots` (a ZIP of every picture as SVG and PNG) or `openmetrics` (gauges);
+    empty means `html`.
+    """
     def __init__(
         self,
         *,
