@@ -77,73 +77,12 @@ async def at_a_look(
     return whole[0].verdict if sequential else None
 
 
-async def compare_recipes(context: Context, run: Run) -> list[Comparison]:
-    """Compare every recipe that has several calibration seeds with the dense parent.
-
-    Returns:
-        One comparison per recipe, dimension and parser version; stored as well.
-    """
-    seeds: dict[str, list[VariantStatus]] = {}
-    for variant in await context.store.variants(run.study_id):
-        if not variant.is_reference:
-            seeds.setdefault(variant.recipe_key, []).append(variant)
-    evaluations = {
-        (evaluation.variant_key, evaluation.dimension): evaluation
-        for evaluation in await context.store.evaluations(run.study_id)
-    }
-    per_seed = await context.store.comparisons(run.study_id)
-    found: list[Comparison] = []
-    for key, variants in seeds.items():
-        if len(variants) < 2:
-            continue
-        for dimension in run.spec.dimensions:
-            for parser in run.spec.parser_versions:
-                mine = [
-                    c
-                    for c in per_seed
-                    if c.variant_key in {v.key for v in variants}
-                    and (c.dimension, c.scenario, c.parser_version) == (dimension, "", parser)
-                ]
-                scores = [
-                    evaluation.score(parser)
-                    for each in (*(c.variant_key for c in mine), variants[0].reference_key)
-                    if (evaluation := evaluations.get((each, dimension))) is not None
-                ]
-                known = [score for score in scores if score is not None]
-                if len(mine) < 2 or len(known) != len(mine) + 1:
-                    continue
-                names = Names(key, variants[0].reference_key, dimension, known[-1].metric, parser)
-                options = _options(context, run.spec.gate, dimension, known)
-                made = await asyncio.to_thread(
-                    _recipe_comparison, context.data, names, known, mine, options
-                )
-                if made is not None:
-                    found.append(made)
-    await context.store.put_comparisons(run.study_id, found)
-    return found
-
-
-def _recipe_comparison(
-    data: ObjectStore,
-    names: Names,
-    scores: Sequence[ScoreFacts],
-    per_seed: Sequence[Comparison],
-    options: Options,
-) -> Comparison | None:
-    """Reads the verdicts of all seeds and, last, of the reference. Blocks."""
-    *seeds, reference = [read_verdicts(data, score) for score in scores]
-    formula = parse_expr(scores[-1].formula)
-    return statistics.compare_recipe(
-        names, formula, seeds, reference, per_seed=per_seed, options=options
-    )
-
-
 async def _add_intervals(context: Context, run: Run, evaluation: EvaluationStatus) -> None:
     """Interval of each score alone, for tables and plots."""
     scores = []
     for score in evaluation.scores:
         if score.interval is None and score.verdicts_uri and score.formula:
-            options = _options(context, None, evaluation.dimension, [score])
+            options = options_for(context, None, evaluation.dimension, [score])
             interval = await asyncio.to_thread(_interval, context.data, score, options)
             scores.append(score.model_copy(update={"interval": interval}))
         else:
@@ -226,7 +165,7 @@ async def _compare(
                 score.parser_version,
             ),
             (score, other),
-            replace(_options(context, gate, dimension, (score, other)), draw=draw),
+            replace(options_for(context, gate, dimension, (score, other)), draw=draw),
             (*confounders(ours.variant.engine, theirs.variant.engine), *_packs(ours, theirs)),
         )
     return found
@@ -295,7 +234,7 @@ def _same_metric(score: ScoreFacts, other: ScoreFacts) -> None:
         )
 
 
-def _options(
+def options_for(
     context: Context,
     gate: GatePolicy | None,
     dimension: str,

@@ -20,8 +20,8 @@ from assay_coordinator.report.assemble import Facts, assemble, plain_headline
 from assay_coordinator.report.openmetrics import render_openmetrics
 from assay_coordinator.report.tabular import render_csv, render_json
 from assay_coordinator.store import ReportFile
-from assay_coordinator.workflows.comparing import compare_recipes
 from assay_coordinator.workflows.context import Context, Run
+from assay_coordinator.workflows.recipes import compare_recipes
 from assay_core.digest import sha256_bytes
 from assay_core.errors import AssayError, FailedPrecondition, from_document
 from assay_core.resources import State

@@ -7,8 +7,6 @@ of a larger one, so a look costs only its new rows, and a restart after a crash 
 
 from __future__ import annotations
 
-import asyncio
-
 from assay_coordinator.domain.progress import EvaluationStatus, Look
 from assay_coordinator.statistics.decision import Verdict
 from assay_coordinator.workflows.comparing import at_a_look
@@ -63,5 +61,4 @@ async def evaluate_in_looks(
             text = f"decided ({verdict}) at {limit} rows per scenario, {saved} were not needed"
             await work.say(f"{work.key}: {status.dimension} {text}")
             return
-        await asyncio.sleep(0)  # a cancel comes through between looks
     await follow_evaluation(work, spec, status, keeper, repeat=repeat)
