@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import platform
 import resource
 import shutil
@@ -111,9 +112,15 @@ def _place(store: ObjectStore, files: Path, manifest: Manifest) -> None:
 def _rename(files: Path, target: Path) -> bool:
     """Moves the working copy into place; False where that is not one rename."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    if target.exists() or files.stat().st_dev != target.parent.stat().st_dev:
+    if target.exists():
         return False
-    files.rename(target)
+    try:
+        files.rename(target)
+    except OSError as error:
+        # Between file systems, and between two mounts of one, as volumes of a pod are.
+        if error.errno == errno.EXDEV:
+            return False
+        raise
     return True
 
 
