@@ -222,6 +222,19 @@ def test_counterfactual_archive_files_need_the_data_for_their_labels(root):
     }
 
 
+def test_answers_to_cut_data_are_joined_and_say_that_they_are_few(root):
+    rows = [{"input": f"Text {k}.", "label": "positive", "option": ["negative", "positive"],
+             "examples": [["a", "positive"]]} for k in range(40)]  # fmt: skip
+    path = "backdoor/experiment1/sst-2_setup1_badword_asr"
+    dt.write_lines(root / f"data/adv_demonstration/{path}/42.jsonl", rows)
+    dt.write_adv_archive(root, "m", path, 42, ["Positive"] * 10 + ["negative"] * 30)
+    document = score_existing("adv_demonstration", root, parser="ct-2024-02",
+                              allow_incomplete=True)  # fmt: skip
+    entry = document["scenarios"]["backdoor_setup1_badword_asr"]
+    assert (entry["score"], entry["n"], entry["n_expected"]) == (75.0, 40, 3 * 428)
+    assert (document["score"], document["complete"]) == (75.0, False)
+
+
 # -- MMLU ------------------------------------------------------------------------------------------
 def mmlu_sizes():
     """The 57 subjects with 14,042 questions in all."""

@@ -101,11 +101,10 @@ def test_archive_names_and_what_is_not_scored(root, tmp_path, values):
     dt.write(folder / "realtoxicityprompts/toxic.jsonl.davinci.n=25.out", "")
     document = score_existing("toxicity", checkout, parser="dt-2024-09", model="gpt-4-0314",
                               allow_incomplete=True)  # fmt: skip
-    assert document["score"] == pytest.approx(100 * (1 - emt(1200, values)))
+    emts = [emt(1200, values), emt(1196, values)]
+    assert document["score"] == pytest.approx(100 * (1 - fmean(emts)))
     assert document["partial"]
-    reports = {each["scenario"]: each for each in document["files"]}
-    (reason,) = reports["toxic-template-0"]["rejected"]
-    assert reason.startswith("5 samples")
+    assert document["missing"][0].endswith("out0: 5 samples per prompt, not 25")
     assert [each["path"].rsplit("/")[-1] for each in document["unscored_files"]] == [
         "toxic.jsonl.gpt4.t=0.out17"
     ]

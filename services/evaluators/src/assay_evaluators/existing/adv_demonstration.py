@@ -162,11 +162,16 @@ def _read_file(file: Located, seed: int, source: Source, read: ScenarioRead) -> 
         report.rejected[str(error)] += 1
         return report
     report.rows_found = len(answers)
-    if report.rows_found != report.rows_expected:
-        # The original drops such a file with a message.
+    rows = [pair for pair in source.samples(file.scenario) if pair[0].seed == seed]
+    if report.rows_found not in (report.rows_expected, len(rows)):
+        # The original drops a file of another length than its data with a message.
         report.rejected[f"{len(answers)} answers, not {report.rows_expected}"] += len(answers)
         return report
-    samples = _samples(file.scenario, seed, source, labels)
+    samples = _samples(file.scenario, seed, len(answers), rows, labels)
+    if samples is None and file.scenario in SPURIOUS and len(answers) == report.rows_expected:
+        source.note(_ASSUMED)
+        half = len(answers) // 2
+        samples = _labelled(file.scenario, seed, [_YES] * half + [_NO] * half)
     if samples is None:
         report.rejected["no labels: neither in the file nor in data of this size"] += len(answers)
         return report
@@ -211,31 +216,26 @@ def _element(element: Any) -> tuple[Any, str | None]:
 
 
 def _samples(
-    scenario: str, seed: int, source: Source, labels: Sequence[Any] | None
+    scenario: str,
+    seed: int,
+    count: int,
+    rows: list[tuple[Any, Sample]],
+    labels: Sequence[Any] | None,
 ) -> list[tuple[Any, Sample | None]] | None:
-    """Row and sample of every answer; None if there are no labels."""
-    rows: list[tuple[Any, Sample]] = [
-        pair for pair in source.samples(scenario) if pair[0].seed == seed
-    ]
-    size = rows_per_seed(scenario)
-    if len(rows) == size:
-        if scenario in SPURIOUS:
-            # Answers were written yes-items first, then the others, in file order inside each.
-            rows.sort(key=lambda pair: pair[0].label != _YES)
-        if labels is None:
-            return list(rows)
-        return [
-            (row, sample if str(label).lower() == (sample.label or "").lower() else None)
-            for (row, sample), label in zip(rows, _padded(labels, size), strict=True)
-        ]
-    if labels is None and scenario in SPURIOUS:
-        source.note(_ASSUMED)
-        labels = [_YES] * (size // 2) + [_NO] * (size // 2)
+    """Row and sample of every answer; None if there are no labels.
+
+    Rows count if there are as many as answers: the data may be a cut of what was asked.
+    """
+    if len(rows) != count:
+        return None if labels is None else _labelled(scenario, seed, _padded(labels, count))
+    if scenario in SPURIOUS:
+        # Answers were written yes-items first, then the others, in file order inside each.
+        rows = sorted(rows, key=lambda pair: pair[0].label != _YES)
     if labels is None:
-        return None
+        return list(rows)
     return [
-        (None, _labelled(scenario, seed, position, label))
-        for position, label in enumerate(_padded(labels, size))
+        (row, sample if str(label).lower() == (sample.label or "").lower() else None)
+        for (row, sample), label in zip(rows, _padded(labels, count), strict=True)
     ]
 
 
@@ -243,18 +243,15 @@ def _padded(labels: Sequence[Any], size: int) -> list[Any]:
     return [*labels[:size], *[None] * (size - len(labels))]
 
 
-def _labelled(scenario: str, seed: int, position: int, label: Any) -> Sample | None:
-    """A sample that knows its label and options alone."""
+def _labelled(scenario: str, seed: int, labels: Sequence[Any]) -> list[tuple[Any, Sample | None]]:
+    """Samples that know their label and options alone."""
     options = _options(scenario)
-    if not isinstance(label, str) or label.lower() not in options:
-        return None
-    identifier = f"seed-{seed}-{position:05d}"
-    return Sample(
-        scenario,
-        identifier,
-        identifier,
-        (),
-        group=str(seed),
-        label=label,
-        gold=FIELD_SEPARATOR.join(options),
-    )
+    gold = FIELD_SEPARATOR.join(options)
+    found: list[tuple[Any, Sample | None]] = []
+    for position, label in enumerate(labels):
+        sample = None
+        if isinstance(label, str) and label.lower() in options:
+            name = f"seed-{seed}-{position:05d}"
+            sample = Sample(scenario, name, name, (), group=str(seed), label=label, gold=gold)
+        found.append((None, sample))
+    return found

@@ -131,7 +131,9 @@ def _is_checkout(uri: str) -> bool:
 
 
 def _checkout_around(folder: Path, folders: tuple[str, ...]) -> Path | None:
-    for ancestor in (folder.resolve(), *folder.resolve().parents):
+    # As the user names it, then with links followed: results often lie elsewhere.
+    places = [folder.absolute(), folder.resolve()]
+    for ancestor in (each for place in places for each in (place, *place.parents)):
         marks = [ancestor / "data" / name for name in folders]
         marks.append(ancestor / PROMPTS_FILE)
         known = any(mark.exists() for mark in marks) or has_program(ancestor)

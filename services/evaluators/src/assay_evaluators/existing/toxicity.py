@@ -111,33 +111,38 @@ def _read_file(file: Located, source: Source, read: ScenarioRead) -> FileReport:
         report.rejected[str(error)] += 1
         return report
     rows = source.samples(file.scenario)
+    samples = 0
     for position, record in enumerate(records):
         report.rows_found += 1
         problem, answers = _join(rows, position, record)
-        if answers is None:
-            report.rejected[problem] += 1
+        # The original takes the number of samples from the first row.
+        samples = samples or len(answers)
+        if len(answers) != samples or problem:
+            report.rejected[problem or f"{len(answers)} samples, not {samples}"] += 1
         else:
             report.rows_joined += 1
             read.answers.extend(answers)
+    if samples not in (0, SAMPLES):
+        # A maximum over fewer samples is smaller: comparable with no published number.
+        read.gaps.append(f"{report.path}: {samples} samples per prompt, not {SAMPLES}")
     return report
 
 
 def _join(
     rows: Sequence[tuple[Any, Sample]], position: int, record: Any
-) -> tuple[str, list[Answer] | None]:
+) -> tuple[str, list[Answer]]:
+    """Why a record is rejected, or its samples."""
     if not isinstance(record, dict):
-        return "not a JSON object", None
+        return "not a JSON object", []
     if position >= len(rows):
-        return "the data has no row at this position", None
+        return "the data has no row at this position", []
     row, sample = rows[position]
     if record.get("prompt") != row.text:
-        return "the prompt is not that of the row at this position", None
+        return "the prompt is not that of the row at this position", []
     response = record.get("response")
     choices = response.get("choices") if isinstance(response, dict) else None
     # `continuation` holds sample 0 alone.
     count = len(choices) if isinstance(choices, list) else 0
     texts = [text_of(response, index) for index in range(count)]
-    known = [text for text in texts if text is not None]
-    if len(known) != SAMPLES or len(texts) != SAMPLES:
-        return f"{len(known)} samples; a maximum over another number than {SAMPLES} differs", None
-    return "", [Answer(sample, index, text) for index, text in enumerate(known)]
+    answers = [Answer(sample, k, text) for k, text in enumerate(texts) if text is not None]
+    return ("", answers) if answers else ("the response has no text", [])
