@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -11,6 +13,7 @@ from assay_cli import words
 from assay_cli.failures import ExitCode
 from assay_core.pb import common_pb2, comparison_pb2, coordination_pb2
 
+_UNBOUNDED = 10_000
 _EXIT_CODES = {
     comparison_pb2.VERDICT_PASS: ExitCode.OK,
     comparison_pb2.VERDICT_FAIL: ExitCode.FAILED_VERDICT,
@@ -30,32 +33,84 @@ def gate_exit_code(result: comparison_pb2.GateResult) -> ExitCode:
     return _EXIT_CODES.get(result.verdict, ExitCode.OK)
 
 
-def comparison_table(
-    study: coordination_pb2.Study, comparisons: Sequence[comparison_pb2.Comparison]
-) -> Table:
-    """Scores by variant and dimension; a variant's cell also holds its difference to the parent."""
-    dimensions = list(study.spec.dimensions)
-    by_cell = {
-        (each.variant_key, each.dimension): each for each in comparisons if not each.scenario
-    }
-    gates = {each.variant_key: each for each in study.gate_result.variants}
-    table = Table(title=study.spec.name, title_justify="left")
-    table.add_column("variant", no_wrap=True)
-    for dimension in dimensions:
-        table.add_column(dimension, no_wrap=True)
-    if gates:
-        table.add_column("gate", no_wrap=True)
-    for variant in study.variants:
-        evaluations = {each.dimension: each for each in variant.evaluations}
-        cells = [
-            _cell(evaluations.get(dimension), by_cell.get((variant.key, dimension)))
-            for dimension in dimensions
-        ]
-        if gates:
-            gate = gates.get(variant.key)
-            cells.append(_verdict(gate.verdict) if gate else Text(""))
-        table.add_row(variant.key, *cells)
-    return table
+class ComparisonTable:
+    """Scores by variant and dimension; a variant's cell also holds its difference to the parent.
+
+    Of three layouts the first that fits the terminal is printed: a row per variant, a row per
+    dimension, a row per pair of them.
+
+    Args:
+        study: The study.
+        comparisons: Its comparisons.
+    """
+
+    def __init__(
+        self,
+        study: coordination_pb2.Study,
+        comparisons: Sequence[comparison_pb2.Comparison],
+    ) -> None:
+        self._title = study.spec.name
+        self._dimensions = list(study.spec.dimensions)
+        self._variants = list(study.variants)
+        self._gates = {each.variant_key: each for each in study.gate_result.variants}
+        self._evaluations = {
+            (variant.key, each.dimension): each
+            for variant in study.variants
+            for each in variant.evaluations
+        }
+        self._comparisons = {
+            (each.variant_key, each.dimension): each for each in comparisons if not each.scenario
+        }
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        unbounded = options.update(max_width=_UNBOUNDED)
+        for table in (self._row_per_variant(), self._row_per_dimension()):
+            if Measurement.get(console, unbounded, table).maximum <= options.max_width:
+                yield table
+                return
+        yield self._row_per_pair()
+
+    def _row_per_variant(self) -> Table:
+        table = self._table("variant", *self._dimensions, *(["gate"] if self._gates else []))
+        for variant in self._variants:
+            cells = [self._cell(variant.key, dimension) for dimension in self._dimensions]
+            table.add_row(variant.key, *cells, *([self._gate(variant.key)] if self._gates else []))
+        return table
+
+    def _row_per_dimension(self) -> Table:
+        table = self._table("dimension", *(variant.key for variant in self._variants))
+        for dimension in self._dimensions:
+            cells = [self._cell(variant.key, dimension) for variant in self._variants]
+            table.add_row(dimension, *cells)
+        if self._gates:
+            table.add_section()
+            table.add_row("gate", *(self._gate(variant.key) for variant in self._variants))
+        return table
+
+    def _row_per_pair(self) -> Table:
+        table = self._table("variant", "dimension", "score")
+        for variant in self._variants:
+            for position, dimension in enumerate(self._dimensions):
+                name = "" if position else variant.key
+                table.add_row(name, dimension, self._cell(variant.key, dimension))
+            if variant.key in self._gates:
+                table.add_row("", "gate", self._gate(variant.key))
+            table.add_section()
+        return table
+
+    def _table(self, *columns: str) -> Table:
+        table = Table(title=self._title, title_justify="left")
+        for column in columns:
+            table.add_column(column, no_wrap=True)
+        return table
+
+    def _cell(self, variant: str, dimension: str) -> Text:
+        key = (variant, dimension)
+        return _cell(self._evaluations.get(key), self._comparisons.get(key))
+
+    def _gate(self, variant: str) -> Text:
+        gate = self._gates.get(variant)
+        return _verdict(gate.verdict) if gate else Text("")
 
 
 def legend(

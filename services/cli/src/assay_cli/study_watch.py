@@ -11,7 +11,7 @@ from assay_cli import words
 from assay_cli.failures import ExitCode, render_error
 from assay_cli.output import Output
 from assay_cli.study_progress import Progress, progress_for
-from assay_cli.study_summary import comparison_table, exit_code, legend
+from assay_cli.study_summary import ComparisonTable, exit_code, legend
 from assay_cli.watch import watch
 from assay_core.client import call, stream
 from assay_core.errors import NotFound, from_proto
@@ -96,7 +96,7 @@ def _render(
     output: Output,
 ) -> None:
     if any(variant.evaluations for variant in study.variants):
-        output.show(comparison_table(study, report.comparisons))
+        output.show(ComparisonTable(study, report.comparisons))
         for line in legend(study, report.comparisons):
             output.line(line)
     for variant in study.variants:
