@@ -58,5 +58,5 @@ def test_no_layout_loses_a_score_a_difference_or_the_gate(dimensions, width):
     text = "\n".join(printed(of, width))
     assert text.count("71.2") == 2 * dimensions
     assert text.count("-3.5 [-5.0, -2.0]") == dimensions
-    assert text.count("gate") == 1
+    assert "fail" in text
     assert "…" not in text

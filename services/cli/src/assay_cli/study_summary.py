@@ -88,13 +88,11 @@ class ComparisonTable:
         return table
 
     def _row_per_pair(self) -> Table:
-        table = self._table("variant", "dimension", "score")
+        table = self._table("variant", "score")
         for variant in self._variants:
-            for position, dimension in enumerate(self._dimensions):
-                name = "" if position else variant.key
-                table.add_row(name, dimension, self._cell(variant.key, dimension))
-            if variant.key in self._gates:
-                table.add_row("", "gate", self._gate(variant.key))
+            table.add_row(variant.key, self._gate(variant.key))
+            for dimension in self._dimensions:
+                table.add_row(f"  {dimension}", self._cell(variant.key, dimension))
             table.add_section()
         return table
 
