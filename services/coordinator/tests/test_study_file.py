@@ -10,6 +10,7 @@ import yaml
 from assay_coordinator.domain.matrix import expand
 from assay_coordinator.domain.study import StudySpec
 from assay_coordinator.domain.study_file import load_study, study_schema
+from assay_coordinator.wire.study import spec_from_message, spec_message
 from assay_core.errors import InvalidArgument
 
 DEMO = """
@@ -161,6 +162,16 @@ def test_only_recipes_that_look_at_data_run_once_per_seed():
     assert len(keys) == 2 + 2 * 3
     seeds = {v.key: v.calibration.seed for v in expand(spec)}
     assert seeds["demo/gptq-3bit-g128/seed7"] == 7
+
+
+def test_profile_paper_names_its_template_and_no_other_profile_does():
+    paper = "prompt_profile: paper\n"
+    spec = load_study(DEMO + paper + "paper_template: llama-2\n")
+    assert spec.prompts_asked == "paper: llama-2"
+    assert spec_from_message(spec_message(spec)) == spec
+    assert load_study(DEMO).prompts_asked == "standard"
+    for text in (paper, "paper_template: llama-2\n"):
+        assert "paper_template goes with prompt_profile" in str(refused(DEMO + text))
 
 
 def test_the_schema_describes_the_file():

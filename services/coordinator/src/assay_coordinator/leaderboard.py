@@ -66,7 +66,7 @@ def rank(studies: Iterable[Evaluated], dimension: str = "") -> list[Entry]:
                 continue
             spec = study.spec
             terms = Terms(
-                evaluation.pack_digest, spec.prompt_profile, spec.sampling_profile,
+                evaluation.pack_digest, spec.prompts_asked, spec.sampling_profile,
                 spec.main_parser, spec.row_limit,
             )  # fmt: skip
             artifact = variant.artifact

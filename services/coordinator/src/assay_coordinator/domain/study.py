@@ -137,6 +137,12 @@ class StudySpec(_Strict):
         return self
 
     @property
+    def prompts_asked(self) -> str:
+        """The prompt profile, with the original's chat template where it names one."""
+        template = f": {self.paper_template}" if self.paper_template else ""
+        return f"{self.prompt_profile}{template}"
+
+    @property
     def main_parser(self) -> str:
         """Parser version of the comparisons and the gate."""
         return self.parser_versions[0]

@@ -209,7 +209,7 @@ def _estimand(spec: StudySpec) -> str:
     rows = f"at most {spec.row_limit} rows per scenario" if spec.row_limit else "all rows"
     return (
         f"These numbers are about these weights on {rows} of this data pack, with prompt profile "
-        f"“{spec.prompt_profile}”, sampling profile “{spec.sampling_profile}”, parser "
+        f"“{spec.prompts_asked}”, sampling profile “{spec.sampling_profile}”, parser "
         f"{spec.main_parser}, and calibration seeds "
         f"{', '.join(str(seed) for seed in spec.calibration_seeds)}."
     )
@@ -233,7 +233,7 @@ def _provenance(facts: Facts, evaluations: Sequence[EvaluationStatus]) -> list[F
         ("Models", ", ".join(model.uri for model in spec.models)),
         ("Data pack", spec.pack.uri),
         ("Data pack digest", ", ".join(sorted(packs))),
-        ("Prompt profile", spec.prompt_profile),
+        ("Prompt profile", spec.prompts_asked),
         ("Sampling profile", spec.sampling_profile),
         ("Parsers", ", ".join(spec.parser_versions)),
         ("Metrics", "; ".join(sorted(metrics))),
