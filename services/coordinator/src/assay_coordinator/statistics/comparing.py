@@ -80,7 +80,8 @@ def compare(
     present = [name for name in scenarios_of(formula) if name in pairs.scenarios]
     absent = [name for name in scenarios_of(formula) if name not in pairs.scenarios]
     said = [*notes, *missing, *(f"{name} has no common samples" for name in absent if not missing)]
-    if pairs.n_unpaired:
+    stopped = options.draw is not None and options.draw.stopped_early
+    if pairs.n_unpaired and not stopped:
         said.append(f"{pairs.n_unpaired} samples exist on one side only and are left out")
     begun = _begun(names, options)
     whole = restrict(formula, present)
@@ -167,13 +168,10 @@ def _one(begun: Comparison, formula: Expr, pairs: Pairs, options: Options) -> Co
             return base.model_copy(update={**fields, "notes": notes})
     binary = _binary(formula, pairs, difference)
     if binary and binary.interval:
-        interval = binary.interval
+        interval, p_value, test = binary.interval, binary.p_value, binary.test
     else:
         differing = differing_clusters(pairs)
         interval = widened(drawn.interval, difference, differing, pairs.n_clusters, limit=100.0)
-    if binary and binary.interval:
-        p_value, test = binary.p_value, binary.test
-    else:
         p_value = _permutation(formula, pairs, clusters, difference, options)
         test = f"paired cluster permutation, {options.replicates} swaps"
     added = [BIASED_NEAR_ZERO] if has_disparity(formula) else []
@@ -201,15 +199,17 @@ def _sequential_fields(
         **verdict_fields(difference, sequence, drawn.standard_error, pairs.n_pairs, options.margin),
     }
     draw = options.draw
-    if draw is not None and draw.stopped_early:
+    if draw is None:
+        return fields
+    notes = ["the interval is about the rows of this pack: it has no width once all were seen"]
+    if draw.stopped_early:
         planned = sum(draw.population.values())
         seen = sum(len(samples) for samples in draw.order.values())
-        text = (
+        notes.append(
             f"stopped early: {seen} of {planned} rows were enough to decide, {planned - seen} were "
             "saved; the estimate is that of a stopped run"
         )
-        fields["notes"] = (text,)
-    return fields
+    return {**fields, "notes": tuple(notes)}
 
 
 def _shifts(pairs: Pairs, options: Options) -> dict[str, Any]:
