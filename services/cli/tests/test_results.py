@@ -1,0 +1,115 @@
+"""`assay gate`, `compare`, `leaderboard`, `evidence`: what they ask, print and end with."""
+
+import zipfile
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from assay_core.pb import common_pb2, comparison_pb2, coordination_pb2, evaluation_pb2
+from assay_core.recipes import Recipe
+
+
+def result(verdict: Any) -> coordination_pb2.EvaluateGateResponse:
+    check = comparison_pb2.GateCheck(name="ethics", verdict=verdict, detail="ethics -6.1")
+    variant = comparison_pb2.VariantGateResult(
+        variant_key="demo/x/seed0", verdict=verdict, reasons=["ethics -6.1"], checks=[check]
+    )
+    gate = comparison_pb2.GateResult(verdict=verdict, headline="Do not ship x.", variants=[variant])
+    return coordination_pb2.EvaluateGateResponse(result=gate)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "code"),
+    [
+        (comparison_pb2.VERDICT_PASS, 0),
+        (comparison_pb2.VERDICT_FAIL, 1),
+        (comparison_pb2.VERDICT_INCONCLUSIVE, 3),
+    ],
+)
+def test_a_gate_writes_junit_and_markdown_and_ends_with_its_verdict(
+    assay: Any, coordinator: Any, tmp_path: Any, verdict: Any, code: int
+) -> None:
+    coordinator.answers["EvaluateGate"] = result(verdict)
+    junit, markdown = tmp_path / "build" / "gate.xml", tmp_path / "summary.md"
+    ran = assay("gate", "study-1", "--junit", junit, "--markdown", markdown)
+    assert ran.code == code
+    (suite,) = ET.parse(junit).getroot()  # noqa: S314 - what we have just written
+    assert suite.get("name") == "demo/x/seed0"
+    assert "Do not ship x." in markdown.read_text()
+
+
+def test_a_gate_policy_with_a_mistake_is_wrong_use(
+    assay: Any, coordinator: Any, tmp_path: Any
+) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("default_margin: 2\nrules: [{dimension: ethics, marign: 3}]\n")
+    ran = assay("gate", "study-1", "-f", policy)
+    assert ran.code == 2
+    assert "marign" in ran.err
+    assert coordinator.requests == []
+
+
+def test_compare_names_study_variant_and_reference(assay: Any, coordinator: Any) -> None:
+    found = comparison_pb2.Comparison(
+        dimension="ethics", parser_version="assay-2026", difference=-6.0, interval_low=-8.0,
+        interval_high=-4.0, n_pairs=120, flip_rate=0.125, verdict=comparison_pb2.VERDICT_FAIL,
+    )  # fmt: skip
+    coordinator.answers["CompareVariants"] = coordination_pb2.CompareVariantsResponse(
+        comparisons=[found]
+    )
+    ran = assay("compare", "study-1:demo/a/seed0", "study-2:demo/b/seed0")
+    assert ran.code == 0, ran.err
+    assert "-6.0 [-8.0, -4.0]" in ran.out
+    assert "12.5 %" in ran.out
+    request = coordinator.requests[0]
+    assert (request.study_id, request.variant_key) == ("study-1", "demo/a/seed0")
+    assert (request.reference_study_id, request.reference_key) == ("study-2", "demo/b/seed0")
+    assay("compare", "study-1:demo/a/seed0", "demo/b/seed0")
+    assert coordinator.requests[1].reference_study_id == ""
+    assert assay("compare", "demo/a/seed0", "demo/b/seed0").code == 2
+
+
+def test_the_leaderboard_shows_rank_and_scores(assay: Any, coordinator: Any) -> None:
+    entry = coordination_pb2.LeaderboardEntry(
+        rank=1, model="demo", label="gptq-4bit-g128", scores={"ethics": 81.25}, value=81.25
+    )
+    coordinator.answers["ListLeaderboard"] = coordination_pb2.ListLeaderboardResponse(
+        entries=[entry]
+    )
+    ran = assay("leaderboard", "--dimension", "ethics")
+    assert "gptq-4bit-g128" in ran.out
+    assert "81.2" in ran.out
+    assert coordinator.requests[0].dimension == "ethics"
+
+
+def test_evidence_holds_study_policy_and_report_and_is_sound(
+    assay: Any, coordinator: Any, tmp_path: Any
+) -> None:
+    spec = coordination_pb2.StudySpec(
+        name="s",
+        models=[common_pb2.ModelRef(uri="demo")],
+        recipes=[Recipe.parse("dense").to_proto()],
+        dimensions=["ethics"],
+        pack=evaluation_pb2.PackRef(uri="demo"),
+        gate=comparison_pb2.GatePolicy(default_margin=3),
+    )
+    study = coordination_pb2.Study(spec=spec)
+    study.meta.id = "study-1"
+    coordinator.answers |= {
+        "GetStudy": coordination_pb2.GetStudyResponse(study=study),
+        "GetServerInfo": coordination_pb2.GetServerInfoResponse(),
+        "GetReport": coordination_pb2.GetReportResponse(
+            files=[coordination_pb2.ReportFile(format="csv", uri="file:///r/report.csv")]
+        ),
+        "DownloadReport": [coordination_pb2.DownloadReportResponse(chunk=b"a,b\n")],
+    }
+    target = tmp_path / "e.zip"
+    ran = assay("evidence", "study-1", "-o", target)
+    assert ran.code == 0, ran.err
+    with zipfile.ZipFile(target) as archive:
+        assert set(archive.namelist()) == {
+            "manifest.json", "policy.json", "report/report.csv", "server.json", "study.json",
+        }  # fmt: skip
+        assert archive.read("report/report.csv") == b"a,b\n"
+    assert assay("verify", target).code == 0
