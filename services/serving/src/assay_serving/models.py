@@ -15,14 +15,15 @@ from dataclasses import dataclass, field
 
 from assay_core.auth import Principal
 from assay_core.digest import digest_of, hex_of
-from assay_core.errors import AlreadyExists, FailedPrecondition, InvalidArgument, Unavailable
+from assay_core.errors import FailedPrecondition, InvalidArgument, Unavailable
 from assay_serving import metrics
 from assay_serving.description import Description, describe, describe_endpoint
 from assay_serving.domain import EXTERNAL, EngineOptions
 from assay_serving.endpoints import find_endpoint
 from assay_serving.engine_host import Engine
 from assay_serving.engine_ports import EngineView, not_resident
-from assay_serving.leases import Lease, LeaseState, lease_not_held
+from assay_serving.lease_directory import LeaseDirectory
+from assay_serving.leases import Lease
 from assay_serving.recorder import ModelRecorder
 from assay_serving.registry import Model, ModelRecord, ModelRegistry
 from assay_serving.runtime import Runtime
@@ -71,8 +72,7 @@ class ModelManager:
         self._registry = registry
         self._clock = clock
         self._engines: dict[str, Engine] = {}
-        self._leases: dict[str, tuple[Lease, Engine]] = {}
-        self._requests: dict[tuple[str, str], tuple[str, Lease]] = {}
+        self._leases = LeaseDirectory()
         self._starting = asyncio.Lock()
         self._recorder = ModelRecorder(registry)
         self._draining = False
@@ -124,14 +124,12 @@ class ModelManager:
         model = self._model(request, description)
         ttl = min(request.ttl, self._settings.max_lease_seconds)
         lease = Lease(_lease_id(), model.id, artifact.digest, ttl, request.holder)
-        if (known := self._repeated(request, lease)) is not None:
+        key = (request.project, request.request_id) if request.request_id else None
+        if key is not None and (known := self._leases.repeated(key, model.id)) is not None:
             return await self._registry.get(known.model_id), known
         engine = self._engine(description)
-        self._forget_ended()
         if ttl > 0:
-            self._leases[lease.id] = (lease, engine)
-            if request.request_id:
-                self._requests[request.project, request.request_id] = (model.id, lease)
+            self._leases.add(lease, engine, key)
         await self._registry.put(model, request.request_id)
         await engine.request(artifact, lease)
         await self._recorder.requested(engine, lease, request.request_id)
@@ -188,7 +186,7 @@ class ModelManager:
             raise not_resident()
         ttl = self._settings.max_lease_seconds
         lease = Lease(_lease_id(), model.id, model.artifact_digest, ttl)
-        self._leases[lease.id] = (lease, engine)
+        self._leases.add(lease, engine)
         try:
             await engine.borrow(lease)
             yield engine, lease
@@ -205,7 +203,7 @@ class ModelManager:
         Raises:
             FailedPrecondition: The lease is not known here.
         """
-        return self._lease(lease_id)[1]
+        return self._leases.get(lease_id)[1]
 
     def lease_digest(self, lease_id: str) -> str:
         """The artifact that a lease is for.
@@ -213,11 +211,11 @@ class ModelManager:
         Raises:
             FailedPrecondition: The lease is not known here.
         """
-        return self._lease(lease_id)[0].digest
+        return self._leases.get(lease_id)[0].digest
 
     async def lease_project(self, lease_id: str) -> str:
         """The project of the model that a lease is on."""
-        return (await self._registry.get(self._lease(lease_id)[0].model_id)).model.project
+        return (await self._registry.get(self._leases.get(lease_id)[0].model_id)).model.project
 
     def renew(self, lease_id: str, ttl: float) -> Lease:
         """Extend a lease; `ttl` 0 means the server's default.
@@ -231,9 +229,9 @@ class ModelManager:
 
     def release(self, lease_id: str) -> None:
         """End a lease. Idempotent."""
-        known = self._leases.pop(lease_id, None)
-        if known is not None:
-            known[1].book.release(lease_id)
+        engine = self._leases.remove(lease_id)
+        if engine is not None:
+            engine.book.release(lease_id)
             self._wake_all()
 
     def engine_of(self, model: Model) -> Engine | None:
@@ -247,8 +245,7 @@ class ModelManager:
 
     def seconds_left(self, lease: Lease) -> float:
         """Time until a lease ends."""
-        known = self._leases.get(lease.id)
-        return known[1].book.seconds_left(lease) if known is not None else 0.0
+        return self._leases.seconds_left(lease)
 
     async def drain(self) -> None:
         """Accept no more loads and stop serving queues; generations in flight go on."""
@@ -317,38 +314,6 @@ class ModelManager:
             tokenizer_digest=description.tokenizer_digest,
             chat_template_digest=description.chat_template_digest,
         )
-
-    def _repeated(self, request: LoadRequest, lease: Lease) -> Lease | None:
-        if not request.request_id:
-            return None
-        known = self._requests.get((request.project, request.request_id))
-        if known is None or known[1].state is LeaseState.ENDED:
-            return None
-        if known[0] != lease.model_id:
-            raise AlreadyExists(
-                f"request_id {request.request_id} is in use for another artifact",
-                reason="REQUEST_ID_REUSED",
-                field="request_id",
-                remedy="use a new id for a new request",
-            )
-        held = known[1]
-        # A look at the book ends what has expired.
-        self._leases[held.id][1].book.held()
-        return None if held.state is LeaseState.ENDED else held
-
-    def _lease(self, lease_id: str) -> tuple[Lease, Engine]:
-        known = self._leases.get(lease_id)
-        if known is None:
-            raise lease_not_held(lease_id)
-        return known
-
-    def _forget_ended(self) -> None:
-        ended = [i for i, (lease, _) in self._leases.items() if lease.state is LeaseState.ENDED]
-        for lease_id in ended:
-            del self._leases[lease_id]
-        stale = [k for k, (_, lease) in self._requests.items() if lease.state is LeaseState.ENDED]
-        for key in stale:
-            del self._requests[key]
 
     def _wake_all(self) -> None:
         for engine in self._engines.values():

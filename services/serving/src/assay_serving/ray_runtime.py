@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import shutil
 import threading
 from collections.abc import AsyncGenerator, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -97,6 +99,8 @@ class RayRuntime:
         )
 
     def _start_local(self) -> None:
+        shutil.rmtree(self._sockets, ignore_errors=True)
+        self._sockets.mkdir()
         ray.init(
             address="local",
             namespace="assay",
@@ -109,6 +113,17 @@ class RayRuntime:
             _temp_dir=str(ray_directory(self._settings.home)),
             **_QUIET,
         )
+
+    def _environment(self) -> dict[str, str]:
+        environment = engine_environment(self._settings)
+        if self._settings.address:
+            return environment
+        # Sockets of engines that were killed stay; here the next start clears them away.
+        return environment | {"VLLM_RPC_BASE_PATH": str(self._sockets)}
+
+    @property
+    def _sockets(self) -> Path:
+        return ray_directory(self._settings.home) / "vllm"
 
     def _watch(self) -> None:
         """Notice that our Ray has died. It would itself wait a minute, and end this process."""
@@ -170,7 +185,7 @@ class RayRuntime:
                 "num_cpus": 1,
                 "num_gpus": 0 if spec.device == "cpu" else spec.tensor_parallel_size,
                 # Set before anything is imported: vLLM and torch read them then.
-                "runtime_env": {"env_vars": engine_environment(self._settings)},
+                "runtime_env": {"env_vars": self._environment()},
             },
         ).bind(engine_id, spec, with_metrics=bool(self._settings.metrics_port))
         try:
