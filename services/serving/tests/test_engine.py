@@ -406,6 +406,20 @@ async def test_no_prompt_or_completion_text_is_in_any_log(gateway, client, varia
     assert not [path for path in logs if secret.encode() in path.read_bytes()]
 
 
+async def test_the_completions_of_one_item_share_its_prefill(client, variants):
+    prompt = "is a careful dog wet? " * 12
+    cached = "assay_serving_cached_prompt_tokens_total"
+    async with client.leased(variants["a"]) as lease:
+        before = client.metric(cached)
+        item = sampled("n", seed=3, n=8, max_tokens=4)
+        item.text = prompt
+        found = await client.generate(lease, [item])
+        shared = client.metric(cached) - before
+    tokens = found["n", 0].prompt_tokens
+    whole_blocks = (tokens - 1) // 32 * 32
+    assert shared == 7 * whole_blocks
+
+
 async def test_metrics_tell_of_tokens_and_the_prefix_cache_and_rays_page_of_vllm(
     gateway, client, variants
 ):

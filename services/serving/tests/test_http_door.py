@@ -6,6 +6,7 @@ import asyncio
 
 import httpx
 import pytest
+from services.serving.tests.conftest import free_port
 from services.serving.tests.memory_runtime import World
 
 from assay_core.auth import Authenticator, Principal, Scope
@@ -140,3 +141,15 @@ def test_beyond_loopback_the_door_needs_tokens(tmp_path):
     with pytest.raises(FailedPrecondition) as refusal:
         _http_server(world.settings, world.manager)
     assert refusal.value.reason == "AUTH_REQUIRED"
+
+
+async def test_a_taken_address_is_refused_by_the_setting(tmp_path):
+    world = World(tmp_path, http_listen=f"127.0.0.1:{free_port()}")
+    first, second = (_http_server(world.settings, world.manager) for _ in range(2))
+    await first.start()
+    try:
+        with pytest.raises(FailedPrecondition) as refusal:
+            await second.start()
+    finally:
+        await first.stop()
+    assert (refusal.value.reason, refusal.value.field) == ("ADDRESS_IN_USE", "http_listen")
