@@ -41,6 +41,9 @@ START_ATTEMPTS = 3
 # Handles raise RuntimeError and TimeoutError for replicas that are gone or do not answer.
 _UNREACHABLE = (RayError, RayServeException, RuntimeError, TimeoutError)
 
+# Processes of Ray without which nothing of it goes on.
+_VITAL = {"raylet", "gcs_server"}
+
 _QUIET = {"log_to_driver": False, "logging_level": logging.WARNING}
 
 
@@ -54,7 +57,8 @@ class RayRuntime:
         self._ended = threading.Event()
         # Calls under way, so that they fail at once when Ray is lost instead of waiting for it.
         self._calls: dict[asyncio.Task[Any], asyncio.AbstractEventLoop] = {}
-        self._lost = False
+        self._cut: set[asyncio.Task[Any]] = set()
+        self._node: Any = None
 
     def ensure_started(self) -> bool:
         """Start Ray and Serve, or join the configured cluster. About 10 s the first time.
@@ -67,8 +71,9 @@ class RayRuntime:
         """
         logging.getLogger("ray").setLevel(logging.WARNING)
         with self._lock:
-            if self._started:
+            if self._started and not self._is_gone():
                 return False
+            self._forget()
             for attempt in range(1, START_ATTEMPTS + 1):
                 try:
                     self._start()
@@ -82,9 +87,10 @@ class RayRuntime:
                     if attempt == START_ATTEMPTS:
                         raise EngineUnreachableError(f"Ray: {type(error).__name__}") from None
             self._started = True
-            self._lost = False
             if not self._settings.address:
-                threading.Thread(target=self._watch, name="assay-ray-watch", daemon=True).start()
+                self._node = ray._private.worker._global_node
+                watch = threading.Thread(target=self._watch, args=(self._node,), daemon=True)
+                watch.start()
             return True
 
     def _start(self) -> None:
@@ -125,33 +131,43 @@ class RayRuntime:
     def _sockets(self) -> Path:
         return ray_directory(self._settings.home) / "vllm"
 
-    def _watch(self) -> None:
+    def _watch(self, node: Any) -> None:
         """Notice that our Ray has died. It would itself wait a minute, and end this process."""
-        node = ray._private.worker._global_node
         while not self._ended.wait(WATCH_SECONDS):
-            dead = {kind for kind, _ in node.dead_processes()} & {"raylet", "gcs_server"}
-            if not dead:
-                continue
-            _LOG.error("ray_lost", processes=sorted(dead))
-            self._lost = True
-            for task, loop in list(self._calls.items()):
-                loop.call_soon_threadsafe(task.cancel)
             with self._lock:
-                ray.shutdown()
-                self._started = False
+                if self._node is not node:
+                    return
+                if self._is_gone():
+                    self._forget()
+                    return
+
+    def _is_gone(self) -> bool:
+        """Whether a process of our Ray has died, without which every call to it hangs."""
+        node = self._node
+        return node is not None and bool(_VITAL & {kind for kind, _ in node.dead_processes()})
+
+    def _forget(self) -> None:
+        """Leave a Ray that has died: calls under way fail at once. Needs the lock."""
+        if self._node is None:
             return
+        _LOG.error("ray_lost")
+        self._node, self._started = None, False
+        for task, loop in list(self._calls.items()):
+            self._cut.add(task)
+            loop.call_soon_threadsafe(task.cancel)
+        ray.shutdown()
 
     @contextlib.contextmanager
     def _call(self) -> Iterator[None]:
         """A call that fails with `EngineUnreachableError` when a replica or Ray is lost."""
         task = asyncio.current_task()
-        if task is None or self._lost:
+        if task is None or not self._started:
             raise EngineUnreachableError("Ray is gone")
         self._calls[task] = asyncio.get_running_loop()
         try:
             yield
         except asyncio.CancelledError:
-            if not self._lost:
+            if task not in self._cut:
                 raise
             task.uncancel()
             raise EngineUnreachableError("Ray is gone") from None
@@ -159,6 +175,7 @@ class RayRuntime:
             raise EngineUnreachableError(type(error).__name__) from None
         finally:
             del self._calls[task]
+            self._cut.discard(task)
 
     def deploy(self, engine_id: str, spec: EngineSpec, path: str, digest: str) -> Any:
         """Make every replica of an engine hold an artifact; start the engine if there is none.
@@ -265,6 +282,8 @@ class RayRuntime:
 
         A Serve that cannot be reached has taken its engines with it.
         """
+        if not self._started or self._is_gone():
+            return
         with contextlib.suppress(*_UNREACHABLE):
             serve.delete(engine_id, _blocking=True)
 
@@ -274,6 +293,7 @@ class RayRuntime:
         with self._lock:
             if not self._started:
                 return
+            self._node = None
             if ray.is_initialized():
                 if not self._settings.address:
                     serve.shutdown()
