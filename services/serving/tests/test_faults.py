@@ -11,7 +11,7 @@ import signal
 
 import grpc
 import pytest
-from services.serving.tests.conftest import command_of, descendants
+from services.serving.tests.conftest import command_of, descendants, until
 
 from assay_core.client import call
 from assay_core.errors import AssayError, FailedPrecondition, Unavailable, from_rpc_error
@@ -66,7 +66,7 @@ async def test_a_forced_unload_waits_for_what_is_generated_and_leaves_no_engine(
     answer = await call(client.stub.UnloadModel, request, timeout=120)
     assert len(await busy) == 32
     assert not answer.model.ready
-    assert not [pid for pid in engine if command_of(pid)]
+    await until(lambda: not any(command_of(pid) for pid in engine), 60)
     with pytest.raises(FailedPrecondition) as refusal:
         await client.generate(lease, [item("x")])
     assert refusal.value.reason == "LEASE_NOT_HELD"
