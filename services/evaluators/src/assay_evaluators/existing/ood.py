@@ -180,9 +180,9 @@ def _read_task(
     if read.answers:
         report.rejected["a second file of the task"] += len(pairs)
         return report
-    rows = source.samples(task)
+    rows, other = source.samples(task), _other_task_line(task, source)
     for position, pair in enumerate(pairs):
-        problem, answer = _join(rows, position, pair)
+        problem, answer = _join(rows, position, pair, other)
         if answer is None:
             report.rejected[problem] += 1
         else:
@@ -192,7 +192,7 @@ def _read_task(
 
 
 def _join(
-    rows: Sequence[tuple[Any, Sample]], position: int, pair: Any
+    rows: Sequence[tuple[Any, Sample]], position: int, pair: Any, other_task_line: str | None
 ) -> tuple[str, Answer | None]:
     if not isinstance(pair, list) or len(pair) != 2:
         return "not a pair of messages and response", None
@@ -202,12 +202,19 @@ def _join(
     asked = last_user_message(pair[0]) or ""
     if (row.question if is_knowledge(sample.scenario) else row.text) not in asked:
         return "the last user message is not that of the row at this position", None
-    expected = sample.messages[-1].content
-    zero_shot_question = is_knowledge(sample.scenario) and base_task(
-        sample.scenario.removesuffix(IDK)
-    ) == sample.scenario.removesuffix(IDK)
-    if zero_shot_question and asked.split("\n", 1)[0] != expected.split("\n", 1)[0]:
+    if _task_line(asked) == other_task_line:
         # Published standard and idk files can be the same file.
         return "the task line is that of another task", None
     text = text_of(pair[1])
     return ("the response has no text", None) if text is None else ("", Answer(sample, 0, text))
+
+
+def _task_line(asked: str) -> str:
+    return asked.split("\n", 1)[0]
+
+
+def _other_task_line(scenario: str, source: Source) -> str | None:
+    """Task line of the same questions with, or without, the option not to know; else None."""
+    other = scenario.removesuffix(IDK) if scenario.endswith(IDK) else scenario + IDK
+    samples = source.samples(other) if other in SCORED else []
+    return _task_line(samples[0][1].messages[-1].content) if samples else None
