@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 import pytest_asyncio
 
@@ -25,6 +26,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 from fake_peers import World
 
 configure_logging("tests", "error")
+
+# A property is about values; how long an example takes is the machine's.
+hypothesis.settings.register_profile("assay", deadline=None)
+hypothesis.settings.load_profile("assay")
 
 
 def pytest_collection_modifyitems(config, items):

@@ -61,13 +61,13 @@ def test_composite_difference_has_the_formulas_weights():
     assert (zero.scenario, zero.difference) == ("zero", 0)
 
 
-def test_binary_pairs_of_one_scenario_use_mcnemar_and_newcombe():
+def test_binary_pairs_of_one_scenario_use_mcnemar_and_tango():
     reference = to_table(binary("zero", [1] * 50 + [0] * 50))
     variant = to_table(binary("zero", [0] * 12 + [1] * 38 + [1] * 3 + [0] * 47))
     (whole,) = compare(NAMES, ONE_SCENARIO, variant, reference, FAST)
     assert (whole.lost, whole.gained) == (12, 3)
     assert whole.test == "mcnemar-exact"
-    assert whole.interval_method == "newcombe"
+    assert whole.interval_method == "tango"
     assert whole.interval_low < whole.difference < whole.interval_high
     assert whole.difference == pytest.approx(-9)
 

@@ -5,7 +5,7 @@ import pytest
 from test_shifts_and_seeds import coverage_of_recipes
 
 from assay_coordinator.statistics.decision import Verdict, non_inferiority
-from assay_coordinator.statistics.intervals import PairedCounts, newcombe_paired
+from assay_coordinator.statistics.intervals import PairedCounts, tango_paired
 from assay_coordinator.statistics.power import more_rows_needed, standard_error_of
 from assay_coordinator.statistics.resampling import paired_bootstrap
 from assay_coordinator.statistics.shifts import widened
@@ -21,12 +21,12 @@ def paired(rng, pairs, gain, loss, studies):
 
 @pytest.mark.parametrize("discordance", [0.01, 0.05, 0.20])
 @pytest.mark.parametrize("pairs", [100, 300, 1000, 3000])
-def test_newcombe_covers_at_every_size_and_discordance(pairs, discordance):
+def test_the_interval_of_pairs_covers_at_every_size_and_discordance(pairs, discordance):
     """Conservative where next to nothing differs, never below 95 % by more than 1.5 points."""
     rng = np.random.default_rng(pairs)
     gain, loss = 0.3 * discordance, 0.7 * discordance
     covered = [
-        (found := newcombe_paired(PairedCounts(*map(int, counts)))).low <= gain - loss <= found.high
+        (found := tango_paired(PairedCounts(*map(int, counts)))).low <= gain - loss <= found.high
         for counts in paired(rng, pairs, gain, loss, 4000)
     ]
     assert np.mean(covered) >= 0.935
@@ -38,7 +38,7 @@ def test_newcombe_covers_at_every_size_and_discordance(pairs, discordance):
 def test_gate_error_when_the_loss_is_the_margin(margin, pairs, gain):
     rng = np.random.default_rng(pairs)
     passed = [
-        non_inferiority(newcombe_paired(PairedCounts(*map(int, counts))), margin) is Verdict.PASS
+        non_inferiority(tango_paired(PairedCounts(*map(int, counts))), margin) is Verdict.PASS
         for counts in paired(rng, pairs, gain, gain + margin, 4000)
     ]
     assert np.mean(passed) <= 0.05
@@ -50,10 +50,10 @@ def test_the_rows_that_are_recommended_decide_with_eighty_percent():
     passed = []
     for counts in paired(rng, 200, 0.025, 0.025, 300):
         first = PairedCounts(*map(int, counts))
-        error = standard_error_of(first.difference, newcombe_paired(first))
+        error = standard_error_of(first.difference, tango_paired(first))
         rows = 200 + more_rows_needed(200, error, 0.02)
         (again,) = paired(rng, rows, 0.025, 0.025, 1)
-        interval = newcombe_paired(PairedCounts(*map(int, again)))
+        interval = tango_paired(PairedCounts(*map(int, again)))
         passed.append(non_inferiority(interval, 0.02) is Verdict.PASS)
     assert np.mean(passed) >= 0.75  # 80 %, less what 300 studies may stray
 

@@ -15,7 +15,7 @@ from assay_coordinator.statistics.decision import Verdict, equivalence, non_infe
 from assay_coordinator.statistics.degenerate import degenerate_reason
 from assay_coordinator.statistics.formulas import direction_of, has_disparity, predictions
 from assay_coordinator.statistics.interval import Interval
-from assay_coordinator.statistics.intervals import newcombe_paired
+from assay_coordinator.statistics.intervals import tango_paired
 from assay_coordinator.statistics.pairing import (
     Pairs,
     binary_counts,
@@ -263,7 +263,7 @@ class _Binary:
 
 
 def _binary(formula: Expr, pairs: Pairs, difference: float) -> _Binary | None:
-    """Counts, McNemar and Newcombe where the metric is binary with one completion per sample."""
+    """Counts, McNemar and Tango where the metric is binary with one completion per sample."""
     if has_disparity(formula):
         return None
     counts = binary_counts(pairs)
@@ -277,7 +277,7 @@ def _binary(formula: Expr, pairs: Pairs, difference: float) -> _Binary | None:
     independent = pairs.n_clusters == pairs.n_pairs == counts.pairs
     points = 100.0 * direction
     plain = math.isclose(difference, points * counts.difference, abs_tol=1e-6)
-    interval = newcombe_paired(counts).scaled(points) if independent and plain else None
+    interval = tango_paired(counts).scaled(points) if independent and plain else None
     return _Binary(lost, gained, result.p_value, result.method, interval)
 
 

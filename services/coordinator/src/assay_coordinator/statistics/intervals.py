@@ -65,31 +65,6 @@ def wilson(successes: float, trials: int, level: float = LEVEL) -> Interval:
     return Interval(float(low), float(high), level, "wilson")
 
 
-def newcombe_paired(counts: PairedCounts, level: float = LEVEL) -> Interval:
-    """Square-and-add Wilson interval for a paired difference of proportions.
-
-    Newcombe (1998), "Improved confidence intervals for the difference between binomial proportions
-    based on paired data", Statistics in Medicine 17:2635-2650, method 10.
-    """
-    n = counts.pairs
-    if n == 0:
-        return Interval(-1.0, 1.0, level, "newcombe")
-    a, b, c, d = counts.both, counts.only_variant, counts.only_reference, counts.neither
-    variant, reference = (a + b) / n, (a + c) / n
-    of_variant, of_reference = wilson(a + b, n, level), wilson(a + c, n, level)
-    phi = _phi(a, b, c, d)
-    below_variant, above_variant = variant - of_variant.low, of_variant.high - variant
-    below_reference, above_reference = reference - of_reference.low, of_reference.high - reference
-    down = below_variant**2 - 2 * phi * below_variant * above_reference + above_reference**2
-    up = above_variant**2 - 2 * phi * above_variant * below_reference + below_reference**2
-    return Interval(
-        max(-1.0, counts.difference - math.sqrt(max(0.0, down))),
-        min(1.0, counts.difference + math.sqrt(max(0.0, up))),
-        level,
-        "newcombe",
-    )
-
-
 def few_differences_margin(differing: int, clusters: int, level: float = LEVEL) -> float:
     """How far a difference may be off when few clusters differ at all; a fraction of the scale.
 
@@ -102,23 +77,16 @@ def few_differences_margin(differing: int, clusters: int, level: float = LEVEL) 
     return (z**2 / 2 + z * math.sqrt(differing + z**2 / 4)) / (clusters + z**2)
 
 
-def _phi(a: int, b: int, c: int, d: int) -> float:
-    """Correlation of the pair, continuity-corrected when positive, as method 10 prescribes."""
-    margins = (a + b) * (c + d) * (a + c) * (b + d)
-    if margins == 0:
-        return 0.0
-    cross = float(a * d - b * c)
-    if cross > 0:
-        cross = max(cross - (a + b + c + d) / 2, 0.0)
-    return cross / math.sqrt(margins)
-
-
 def tango_paired(counts: PairedCounts, level: float = LEVEL) -> Interval:
     """Score interval for a paired difference of proportions.
 
     Tango (1998), "Equivalence test and confidence interval for the difference in proportions for
     the paired-sample design", Statistics in Medicine 17:891-908. The ends are the differences at
     which the score statistic reaches the normal quantile; found by bisection on each side.
+
+    Newcombe's square-and-add interval is shorter where next to nothing differs, and too short: with
+    100 pairs and a true loss of 2 points it passes a margin of 2 points in 12 % of studies (nothing
+    differs in 13 %), where this one passes none.
     """
     n, b, c = counts.pairs, counts.only_variant, counts.only_reference
     if n == 0:

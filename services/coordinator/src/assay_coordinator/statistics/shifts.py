@@ -15,7 +15,7 @@ from assay_coordinator.statistics.interval import Interval
 from assay_coordinator.statistics.intervals import (
     PairedCounts,
     few_differences_margin,
-    newcombe_paired,
+    tango_paired,
 )
 from assay_coordinator.statistics.pairing import KEY, Pairs
 from assay_coordinator.statistics.request import FEW_DIFFERING_CLUSTERS, Options
@@ -44,7 +44,7 @@ class RefusalShift:
 def refusal_shift(pairs: Pairs, options: Options) -> RefusalShift | None:
     """Paired comparison of the refusal rates; None without a pair.
 
-    McNemar and Newcombe where every sample is one completion of a cluster of its own; else cluster
+    McNemar and Tango where every sample is one completion of a cluster of its own; else cluster
     bootstrap and label-swap permutation of the difference of shares.
     """
     if pairs.n_pairs == 0:
@@ -52,7 +52,7 @@ def refusal_shift(pairs: Pairs, options: Options) -> RefusalShift | None:
     counts = _independent_counts(pairs)
     if counts is not None:
         result = mcnemar(counts)
-        interval = newcombe_paired(counts, options.level)
+        interval = tango_paired(counts, options.level)
         return RefusalShift(counts.difference, interval, result.p_value, result.method)
     variant, reference = _by_cluster(pairs.variant), _by_cluster(pairs.reference)
     clusters = len(variant)
