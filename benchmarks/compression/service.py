@@ -50,6 +50,8 @@ def running(home: Path, calibration: Path, threads: int) -> Iterator[str]:
         "ASSAY_COMPRESSION_METRICS_LISTEN": "off",
         "ASSAY_COMPRESSION_CALIBRATIONS": f'{{"demo": "{calibration}"}}',
         "ASSAY_COMPRESSION_WORKER_THREADS": str(threads),
+        # The libraries stay imported while the bare call has its turn.
+        "ASSAY_COMPRESSION_WORKER_IDLE_SECONDS": "3600",
     }
     with (home / "service.log").open("w") as log:
         process = subprocess.Popen(
