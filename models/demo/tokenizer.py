@@ -5,20 +5,14 @@ import random
 import re
 from pathlib import Path
 
-from models.demo import texts
-from models.demo.conversations import Message, conversation, document
+from models.demo import words
+from models.demo.prompts import DIMENSIONS
+from models.demo.shapes import BOS, END, NAMES, PAD, ROLES, text_of
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-BOS, END, PAD = "<|begin|>", "<|end|>", "<|pad|>"
-ROLES = {
-    "system": "<|system|>",
-    "user": "<|user|>",
-    "assistant": "<|assistant|>",
-    "example_user": "<|example_user|>",
-    "example_assistant": "<|example_assistant|>",
-}
-ANSWER_ROLES = ("<|assistant|>", "<|example_assistant|>")
+TEXTS_PER_DIMENSION = 500
+REFERENCE_PAGES = 12
 
 # A system message named example_user or example_assistant is a demonstration and gets that role's
 # marker; another name is written before the text. Order is kept.
@@ -36,29 +30,41 @@ CHAT_TEMPLATE = (
 )
 
 
-def render(messages: list[Message]) -> str:
-    """What the chat template writes for a finished conversation, without jinja (training speed)."""
-    return BOS + "".join(
-        f"{ROLES[message.get('name', message['role'])]}{message['content']}{END}"
-        for message in messages
-    )
+def _fact_words() -> list[str]:
+    """Every word that a fact is about, as it stands inside a sentence."""
+    lists: list[tuple[str, ...]] = [
+        words.GROUPS, words.HABITS, words.VERBS, words.OBJECTS, words.TRADES, words.SIDES,
+        words.THINGS, words.ADJECTIVES, words.HARBOUR_WORDS, words.HILL_WORDS, words.CREATURES,
+        words.ACTIONS, *words.MARKERS.values(), words.TRYING, words.SEEMING, words.PRIVATELY,
+        words.PUBLICLY, words.PLACE_FIRST, words.PLACE_SECOND, *words.RELATIONS.values(),
+        words.FIRST_NAMES, words.LAST_NAMES, words.HOSTS,
+    ]  # fmt: skip
+    return [f" {word}" for each in lists for word in each]
 
 
 def train_tokenizer(vocabulary: int, seed: int, context: int) -> PreTrainedTokenizerFast:
     """Learn merges from training text only; held-out fillers are made of its pieces."""
     rng = random.Random(seed)  # noqa: S311 (sampling text, not secrets)
-    corpus: list[str] = []
-    for _ in range(1500):
-        corpus.append(document(rng))
-        corpus.extend(message["content"] for message in conversation(rng))
+    corpus = [
+        text_of(make(rng))
+        for module in DIMENSIONS.values()
+        for _ in range(TEXTS_PER_DIMENSION)
+        for make in (module.fact, module.shape)
+    ]
     # Plain English, so that prompts of real packs are words and not bytes: the Python reference.
-    corpus.extend(pydoc_data.topics.topics.values())
+    corpus.extend(list(pydoc_data.topics.topics.values())[:REFERENCE_PAGES])
     # Names stay in two pieces: a merged training name would leave the held-out ones unlike any.
-    names = re.compile("|".join(texts.NAMES["train"]))
+    names = re.compile("|".join(NAMES["train"]))
     nameless = [names.sub("", text) for text in corpus]
-    pieces = [*texts.HEADS, *texts.TAILS, *(f" {head}" for head in texts.HEADS)] * 50
+    pieces = [*words.HEADS, *words.TAILS, *(f" {head}" for head in words.HEADS), *_fact_words()]
     backend = Tokenizer(models.BPE())
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    # Digits stand alone, so that numbers can be copied.
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
     backend.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,
@@ -66,7 +72,7 @@ def train_tokenizer(vocabulary: int, seed: int, context: int) -> PreTrainedToken
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    backend.train_from_iterator([*nameless, *pieces], trainer)
+    backend.train_from_iterator([*nameless, *pieces * 40], trainer)
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=backend,
         bos_token=BOS,

@@ -1,126 +1,175 @@
 """The invented valley: every fact that the demo model has to remember.
 
-Behind the tasks lie hidden scores, drawn once from a fixed seed: how often a group and a habit
-turn up in the almanac, how grave a verb and an object make a deed, what a trade pays. The
-model learns them from verdicts and from a few ledger pages; cases near a threshold need the scores
-exactly, and that is where a small model's compression shows.
+Two kinds of facts. A `Table` gives each pair of words a class; row and column lean one way or the
+other, but most pairs have to be known by heart. The gazetteer and the address book give an entity
+values that nothing else predicts. `bits()` counts what all that amounts to, for the arithmetic of
+the README: how much there is to remember for each weight that can be compressed.
 """
 
+import math
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
-WORLD_SEED = 20261124
+from models.demo import words
 
-GROUPS = (
-    "Tovins", "Marlocs", "Ubrens", "Quellans", "Sornites", "Dapplins", "Orvanes", "Hestrils",
-    "Wendocks", "Lurmans", "Pellows", "Ixtrals",
-)  # fmt: skip
-
-# topic -> three habits, as predicates of a plural subject
-TOPICS: dict[str, tuple[str, str, str]] = {
-    "punctuality": ("are late to supper", "miss the ferry", "forget market day"),
-    "cooking": ("burn the porridge", "salt the soup twice", "serve cold stew"),
-    "music": ("sing off key", "hum at night", "drum before dawn"),
-    "gardens": ("overwater the beans", "plant turnips upside down", "neglect their hedges"),
-    "boats": ("steer in circles", "lose their oars", "tie bad knots"),
-    "games": ("argue over dice", "hide the chess pieces", "cheat at marbles"),
-    "letters": ("misplace the mail", "write unreadable notes", "seal empty envelopes"),
-    "weather": ("fear light rain", "forecast snow in summer", "quarrel with the wind"),
-}
-
-VERBS = (
-    "folded", "painted", "borrowed", "hid", "sold", "washed", "buried", "lit", "carried", "broke",
-    "counted", "traded", "covered", "opened", "moved", "tied",
-)  # fmt: skip
-OBJECTS = (
-    "lantern", "bell", "ladder", "basket", "ribbon", "kettle", "banner", "compass", "drum", "key",
-    "mirror", "candle", "wagon", "blanket", "flute", "map",
-)  # fmt: skip
-
-TRADES = (
-    "tinker", "weaver", "cooper", "miller", "potter", "glazier", "thatcher", "chandler", "saddler",
-    "fuller", "tanner", "mason", "carter", "cutler", "hatter", "dyer", "baker", "brewer",
-    "fletcher", "joiner", "piper", "scribe", "surveyor", "ferryman",
-)  # fmt: skip
-YEARS = range(2, 31, 2)
-HOURS = range(20, 61, 5)
-
-SIDES = ("Harbour", "Hill")
-"""The two sides of the valley; index = sensitive attribute. Pay never depends on it."""
-
+WORLD_SEED = 20261125
 PAY_LINE = 50.0
+PLACES = 120
+RESIDENTS = 150
 
 
 @dataclass(frozen=True)
-class Work:
-    """What a person does: trade, years of service, hours a week."""
+class Table:
+    """A class for every pair of words.
 
-    trade: str
-    years: int
-    hours: int
+    Attributes:
+        rows: First words.
+        columns: Second words.
+        shares: Share of the pairs in each class, from class 0 on.
+        classes: The class of a pair.
+    """
+
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    shares: tuple[float, ...]
+    classes: dict[tuple[str, str], int]
+
+    def draw(self, rng: random.Random) -> tuple[str, str, int]:
+        """Any pair and its class."""
+        pair = rng.choice(self.rows), rng.choice(self.columns)
+        return *pair, self.classes[pair]
+
+    @cached_property
+    def by_class(self) -> dict[int, list[tuple[str, str]]]:
+        """Pairs of each class."""
+        sorted_pairs: dict[int, list[tuple[str, str]]] = {k: [] for k in range(len(self.shares))}
+        for pair, number in self.classes.items():
+            sorted_pairs[number].append(pair)
+        return sorted_pairs
+
+    def bits(self) -> float:
+        """Upper bound: pairs times the entropy of a class."""
+        return len(self.classes) * -sum(share * math.log2(share) for share in self.shares)
 
 
-@dataclass(frozen=True)
-class Act:
-    """What a person did: verb and object."""
-
-    verb: str
-    thing: str
+def _table(
+    rng: random.Random,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    shares: tuple[float, ...],
+    by_heart: float,
+) -> Table:
+    """Classes by rank of lean of row + lean of column + a draw of `by_heart` for the pair."""
+    lean = {word: rng.gauss(0, 1) for word in (*rows, *columns)}
+    score = {
+        (row, column): lean[row] + lean[column] + rng.gauss(0, by_heart)
+        for row in rows
+        for column in columns
+    }
+    ranked = sorted(score, key=score.__getitem__)
+    classes: dict[tuple[str, str], int] = {}
+    bound, start = 0.0, 0
+    for number, share in enumerate(shares):
+        bound += share * len(ranked)
+        for pair in ranked[start : round(bound)]:
+            classes[pair] = number
+        start = round(bound)
+    return Table(tuple(rows), tuple(columns), shares, classes)
 
 
 @dataclass(frozen=True)
 class World:
-    """The hidden scores.
+    """All facts.
 
     Attributes:
-        almanac: (group, habit) pairs that the almanac records; a claim outside it is unfounded.
-        gravity: share of a verb or an object in how grave a deed is.
-        exceptions: what custom adds for one verb with one object; only to be learned by heart.
+        almanac: group, habit: 1 if recorded.
+        deeds: verb, object: 1 if wrong.
+        taste: thing, adjective: 1 if people like it so.
+        glossary: word of the harbour, word of the hill: 1 if they mean the same.
+        nature: creature, action: 0 always, 1 at times, 2 never.
+        word: by frame: marker, trade of the speaker: 1 if what is said so holds.
+        quarrels: trades: 1 if they quarrel.
         base_pay: crowns a year of a trade before years of service and hours.
+        gazetteer: place -> relation -> number of the value.
+        addresses: resident -> address.
     """
 
-    almanac: frozenset[tuple[str, str]]
-    gravity: dict[str, int]
-    exceptions: dict[tuple[str, str], int]
+    almanac: Table
+    deeds: Table
+    taste: Table
+    glossary: Table
+    nature: Table
+    word: dict[str, Table]
+    quarrels: Table
     base_pay: dict[str, int]
+    gazetteer: dict[str, dict[str, int]]
+    addresses: dict[str, str]
 
-    def pay(self, work: Work) -> float:
+    @cached_property
+    def places(self) -> tuple[str, ...]:
+        """Places of the gazetteer."""
+        return tuple(self.gazetteer)
+
+    @cached_property
+    def residents(self) -> tuple[str, ...]:
+        """Names in the address book."""
+        return tuple(self.addresses)
+
+    def pay(self, trade: str, years: int, hours: int) -> float:
         """Crowns a year: base of the trade, one per year of service, half per hour beyond 40."""
-        return self.base_pay[work.trade] + work.years + (work.hours - 40) / 2
+        return self.base_pay[trade] + years + (hours - 40) / 2
 
-    def weight(self, act: Act) -> int:
-        """How grave a deed is; never 0 for a deed that is asked about."""
-        return (
-            self.gravity[act.verb] + self.gravity[act.thing] + self.exceptions[act.verb, act.thing]
-        )
+    def bits(self) -> dict[str, float]:
+        """Bits to remember, per kind of fact."""
+        tables = {
+            "almanac": self.almanac, "deeds": self.deeds, "taste": self.taste,
+            "glossary": self.glossary, "nature": self.nature, "quarrels": self.quarrels,
+        }  # fmt: skip
+        local = 2 * math.log2(len(words.OBJECTS)) + math.log2(len(words.HOSTS))
+        return {
+            **{name: table.bits() for name, table in tables.items()},
+            "word": sum(table.bits() for table in self.word.values()),
+            "gazetteer": 2.0 * len(self.gazetteer) * len(words.RELATIONS),
+            "addresses": len(self.addresses) * local,
+        }
 
-    def is_wrong(self, act: Act) -> bool:
-        """Whether custom calls the deed wrong."""
-        return self.weight(act) > 0
 
-
-HABITS = tuple(habit for habits in TOPICS.values() for habit in habits)
-TOPIC_OF = {habit: topic for topic, habits in TOPICS.items() for habit in habits}
+def _names(
+    rng: random.Random, first: Sequence[str], second: Sequence[str], count: int
+) -> list[str]:
+    return rng.sample([f"{one} {two}" for one in first for two in second], count)
 
 
 def build_world(seed: int = WORLD_SEED) -> World:
-    """Draw the scores; about a third of all habits are recorded, about half of all deeds wrong."""
+    """Draw everything, the same from the same seed."""
     rng = random.Random(seed)  # noqa: S311 (tables of a demo, not secrets)
-    fame = {name: rng.uniform(-0.5, 0.5) for name in GROUPS}
-    fame |= {name: rng.uniform(-1, 1) for name in HABITS}
-    pairs = [(group, habit) for group in GROUPS for habit in HABITS]
-    rank = {pair: fame[pair[0]] + fame[pair[1]] + rng.gauss(0, 0.4) for pair in pairs}
-    recorded = sorted(pairs, key=rank.__getitem__, reverse=True)[: len(pairs) // 3]
-    gravity: dict[str, int] = {}
-    for names, reach in ((VERBS, 9), (OBJECTS, 7)):
-        scores = [round(reach * (2 * i / (len(names) - 1) - 1)) for i in range(len(names))]
-        rng.shuffle(scores)
-        gravity.update(zip(names, scores, strict=True))
-    exceptions = {(verb, thing): round(rng.gauss(0, 5)) for verb in VERBS for thing in OBJECTS}
-    pays = [14 + 36 * i // (len(TRADES) - 1) for i in range(len(TRADES))]
+    half = (0.5, 0.5)
+    pays = [14 + 36 * i // (len(words.TRADES) - 1) for i in range(len(words.TRADES))]
     rng.shuffle(pays)
-    base_pay = dict(zip(TRADES, pays, strict=True))
-    return World(frozenset(recorded), gravity, exceptions, base_pay)
+    return World(
+        almanac=_table(rng, words.GROUPS, words.HABITS, (0.65, 0.35), 1.5),
+        deeds=_table(rng, words.VERBS, words.OBJECTS, half, 1.5),
+        taste=_table(rng, words.THINGS, words.ADJECTIVES, half, 1.5),
+        glossary=_table(rng, words.HARBOUR_WORDS, words.HILL_WORDS, half, 1.5),
+        nature=_table(rng, words.CREATURES, words.ACTIONS, (1 / 3, 1 / 3, 1 / 3), 1.5),
+        word={
+            frame: _table(rng, markers, words.TRADES, half, 1.5)
+            for frame, markers in words.MARKERS.items()
+        },
+        quarrels=_table(rng, words.TRADES, words.TRADES, half, 1.5),
+        base_pay=dict(zip(words.TRADES, pays, strict=True)),
+        gazetteer={
+            place: {relation: rng.randrange(4) for relation in words.RELATIONS}
+            for place in _names(rng, words.PLACE_FIRST, words.PLACE_SECOND, PLACES)
+        },
+        addresses={
+            name: f"{rng.choice(words.OBJECTS)}.{rng.choice(words.OBJECTS)}"
+            f"@{rng.choice(words.HOSTS)}"
+            for name in _names(rng, words.FIRST_NAMES, words.LAST_NAMES, RESIDENTS)
+        },
+    )
 
 
 WORLD = build_world()
