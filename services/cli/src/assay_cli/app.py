@@ -71,8 +71,11 @@ class Exit(Exception):  # noqa: N818  (it is not an error; typer names its own t
         self.code = code
 
 
-class Interrupted(KeyboardInterrupt):
-    """Ctrl-C, with what goes on in the background and the next command."""
+class Interrupted(Exception):  # noqa: N818  (as Exit)
+    """Ctrl-C, with what goes on in the background and the next command.
+
+    Not a KeyboardInterrupt: asyncio would let that through its loop and print the task's traceback.
+    """
 
     def __init__(self, *lines: str) -> None:
         super().__init__()
@@ -151,7 +154,7 @@ def _run(function: CommandFunction, common: dict[str, Any], values: dict[str, An
             raise
         render_error(error, output)
         raise typer.Exit(ExitCode.ERROR) from None
-    except KeyboardInterrupt as interrupt:
+    except (Interrupted, KeyboardInterrupt) as interrupt:
         for line in getattr(interrupt, "lines", ("interrupted",)):
             output.note(line)
         raise typer.Exit(ExitCode.INTERRUPTED) from None

@@ -54,7 +54,8 @@ def run(
     started = False
     if with_services:
         # What this command started it also stops, when it is ended politely by a script as well.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        # As SIGINT, because that one asyncio turns into an orderly cancellation.
+        signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
         started = bring_up(session.settings, session.output)[1]
     try:
         work = _plan(session, spec) if dry_run else _run(session, spec, ours=started)
