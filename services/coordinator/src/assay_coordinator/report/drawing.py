@@ -34,7 +34,7 @@ def draw_bits(cells: Sequence[tuple[ReportVariant, ReportScore]], figure: Any) -
     """Score against bits per weight; pruned variants in a strip beside the axis."""
     pruned = [cell for cell in cells if cell[0].family == "pruned"]
     others = [cell for cell in cells if cell[0].family != "pruned"]
-    ratios = [3, max(1.0, 0.35 * len(pruned))] if pruned else [1]
+    ratios = [3, min(1.6, max(1.0, 0.35 * len(pruned)))] if pruned else [1]
     axes = figure.subplots(1, len(ratios), sharey=True, width_ratios=ratios, squeeze=False)[0]
     bits = [variant.bits_per_weight or 16.0 for variant, _ in others]
     for (variant, score), x in zip(others, bits, strict=True):
@@ -51,7 +51,7 @@ def draw_bits(cells: Sequence[tuple[ReportVariant, ReportScore]], figure: Any) -
     ticks = _apart(sorted(set(bits), reverse=True))
     axes[0].set_xticks(ticks, [f"{tick:.3g}" for tick in ticks])
     axes[0].minorticks_off()
-    axes[0].set_xlabel("bits per weight, fewer to the right")
+    axes[0].set_xlabel("bits per weight")
     dense = [s.shown for v, s in cells if v.family == "dense"]
     for axis in axes:
         if len(dense) == 1:
