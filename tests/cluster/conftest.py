@@ -1,4 +1,7 @@
-"""One release for all tests of a session: `make e2e` builds, loads and names the images."""
+"""One release for all tests of a session: `make e2e` builds, loads and names the images.
+
+With ASSAY_E2E_KEEP=1 the release is kept at the end, and one that is there is taken up.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +23,13 @@ def release() -> Iterator[Release]:
     if registry is None:
         pytest.skip("needs a cluster with the images loaded: run make e2e")
     installed = Release(RELEASE_NAMESPACE, registry, os.environ["ASSAY_E2E_TAG"])
-    _delete_namespaces()
+    keep = "ASSAY_E2E_KEEP" in os.environ
+    if not keep:
+        _delete_namespaces()
     _create_namespace(RELEASE_NAMESPACE)
     installed.upgrade()
     yield installed
-    if "ASSAY_E2E_KEEP" not in os.environ:
+    if not keep:
         _delete_namespaces()
 
 
@@ -89,14 +94,14 @@ def client(release: Release) -> Client:
 
 
 def _create_namespace(name: str) -> None:
-    """With the restricted Pod Security standard enforced."""
+    """With the restricted Pod Security standard enforced, unless it is there."""
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     manifest = {
         "apiVersion": "v1",
         "kind": "Namespace",
         "metadata": {"name": name, "labels": labels},
     }
-    done = run("kubectl", "create", "-f", "-", stdin=json.dumps(manifest))
+    done = run("kubectl", "apply", "-f", "-", stdin=json.dumps(manifest))
     assert done.code == 0, done.err
 
 
