@@ -14,18 +14,10 @@ import pytest
 import trustme
 from charts.tools.check_dashboards import series
 from tests.chart.prometheus import scraping
-from tests.cluster.cluster import (
-    Client,
-    Release,
-    completions,
-    eventually,
-    scores,
-)
+from tests.cluster.cluster import TERMINAL, Client, Release, completions, eventually, scores
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
-# Kinds of services, by a component of each.
-KINDS = ("coordinator", "compression", "serving", "evaluator-stereotype")
 DENIED = 16  # The number of UNAUTHENTICATED.
 
 # What a client of one's own does, with nothing but the stubs: prints the status of a create.
@@ -48,11 +40,11 @@ except grpc.RpcError as error:
 """
 
 
-def study(name: str, rows: int, recipe: dict[str, Any]) -> dict[str, Any]:
+def study(name: str, rows: int, *recipes: dict[str, Any]) -> dict[str, Any]:
     return {
         "name": name,
         "models": ["demo"],
-        "recipes": ["dense", recipe],
+        "recipes": ["dense", *recipes],
         "calibration": {"samples": 16, "sequence_length": 128},
         "dimensions": ["ethics", "fairness", "stereotype"],
         "pack": "demo",
@@ -79,10 +71,14 @@ def delete_pod(release: Release, component: str) -> None:
 
 
 def await_completions(client: Client, identifier: str, more_than: int) -> None:
-    eventually(
-        lambda: completions(client.show(identifier)) > more_than,
-        900, f"a completion after the first {more_than}",
-    )  # fmt: skip
+    """Waits for progress of a study that must not have ended yet."""
+
+    def moved() -> bool:
+        found = client.show(identifier)
+        assert not found or found["meta"]["state"] not in TERMINAL, "the study is too short"
+        return completions(found) > more_than
+
+    eventually(moved, 900, f"a completion after the first {more_than}")
 
 
 def _ready(pod: dict[str, Any]) -> bool:
@@ -153,7 +149,9 @@ def test_a_prometheus_scrapes_every_service_and_fills_every_dashboard(
 def test_a_deleted_pod_of_each_kind_loses_nothing_of_a_study(
     release: Release, client: Client
 ) -> None:
-    wanted = study("disturbed", 6, {"gptq": {"bits": 3}})
+    # Long enough for every deletion: none may come after the end.
+    recipes = ({"gptq": {"bits": [8, 4, 3]}}, {"magnitude": {"sparsity": [0.3, 0.4, 0.5]}})
+    wanted = study("disturbed", 60, *recipes)
     identifier = client.create(wanted)
 
     def compresses() -> bool:
@@ -185,7 +183,7 @@ def test_an_upgrade_rolls_the_pods_and_a_running_study_goes_on(
 ) -> None:
     before = {pod["metadata"]["uid"] for pod in release.pods()}
     secret = release.secret()
-    identifier = client.create(study("upgraded", 5, {"magnitude": {"sparsity": 0.3}}))
+    identifier = client.create(study("upgraded", 60, {"magnitude": {"sparsity": 0.3}}))
     await_completions(client, identifier, more_than=0)
     release.upgrade("log.level=debug", "grpc.drainSeconds=10")
     after = release.pods()
