@@ -20,6 +20,7 @@ from transformers import AutoModelForCausalLM
 
 _PROMPT = list(range(3, 60))
 _TOKENS = 16
+_MARK = "tokens: "
 _LIMIT_SECONDS = 600
 
 
@@ -27,7 +28,7 @@ def main() -> None:
     """Tries every row, or, as `FOLDER/N-packed --one`, generates with one checkpoint."""
     folder = Path(sys.argv[1])
     if sys.argv[2:] == ["--one"]:
-        sys.stdout.write(json.dumps(_generate(folder)) + "\n")
+        sys.stdout.write(f"\n{_MARK}{json.dumps(_generate(folder))}\n")
         return
     facts = rows()
     for number, row in enumerate(facts):
@@ -52,7 +53,9 @@ def _tokens_of(checkpoint: Path) -> list[int] | None:
     if done.returncode:
         (checkpoint.parent / f"{checkpoint.name}.log").write_bytes(done.stderr)
         return None
-    tokens: list[int] = json.loads(done.stdout.splitlines()[-1])
+    # The engine writes to standard output too, after the tokens as well as before them.
+    (line,) = (line for line in done.stdout.decode().splitlines() if line.startswith(_MARK))
+    tokens: list[int] = json.loads(line.removeprefix(_MARK))
     return tokens
 
 
