@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import time
 from dataclasses import dataclass
 from typing import Any
 
 from assay_core.digest import digest_of
 from assay_core.errors import AssayError, FailedPrecondition, Internal, ResourceExhausted
 from assay_core.logs import exception_facts, get_logger
-from assay_core.resources import Draft, Progress, Record, ResourceStore, State
+from assay_core.resources import Draft, Record, ResourceStore, State
 from assay_core.storage import ObjectStore
 from assay_evaluators import metrics
 from assay_evaluators.scorers.registry import Scorers
@@ -29,10 +28,10 @@ from assay_evaluators.sdk.spec import Spec
 from assay_evaluators.sdk.text_scores import score_missing
 from assay_evaluators.sdk.work import count_missing
 from assay_evaluators.service.examples import Page, Query, read_page, require_display
+from assay_evaluators.service.meter import Meter
 from assay_evaluators.service.pack_access import PackAccess
 
 _LOG = get_logger("assay.evaluations")
-_PROGRESS_SECONDS = 0.5
 _ACTIVE = frozenset({State.QUEUED, State.RUNNING, State.WAITING_FOR_MODEL})
 _PAGE = 500
 
@@ -223,7 +222,7 @@ class Evaluations:
         spec = Spec.model_validate(record.spec["evaluation"])
         plan, missing = await self.plan(spec)
         done = plan.completions - sum(missing.values())
-        meter = _Meter(self.records, evaluation_id, done, plan.completions)
+        meter = Meter(self.records, evaluation_id, done, plan.completions)
         await meter.show("generating")
         if sum(missing.values()) and not await self._generate(evaluation_id, plan, meter):
             return
@@ -243,7 +242,7 @@ class Evaluations:
         )
         metrics.EVALUATIONS_ENDED.labels(State.SUCCEEDED).inc()
 
-    async def _generate(self, evaluation_id: str, plan: Plan, meter: _Meter) -> bool:
+    async def _generate(self, evaluation_id: str, plan: Plan, meter: Meter) -> bool:
         """Generates with the newest lease; False if the evaluation now waits for another one."""
         used: str | None = None
         while True:
@@ -267,7 +266,7 @@ class Evaluations:
                 return True
 
     async def _score_texts(
-        self, plan: Plan, parser: ParserVersion, metric: Metric, meter: _Meter | None = None
+        self, plan: Plan, parser: ParserVersion, metric: Metric, meter: Meter | None = None
     ) -> None:
         """Has the metric's classifier score what it has not scored yet; stored batch by batch."""
         if parser.scored_text is None:
@@ -353,41 +352,6 @@ class Evaluations:
         scores = record.status.get("scores", ())
         uris = [score[key] for score in scores for key in ("score_uri", "verdicts_uri")]
         return all(self._store.exists(uri) for uri in uris)
-
-
-class _Meter:
-    """Progress of an evaluation, written to its record at most twice a second."""
-
-    def __init__(self, records: ResourceStore, evaluation_id: str, done: int, total: int) -> None:
-        self._records = records
-        self._id = evaluation_id
-        self._done = self._first = done
-        self._total = total
-        self._began = time.monotonic()
-        self._shown = 0.0
-
-    async def add(self, completions: int) -> None:
-        """Counts completions that became durable."""
-        self._done += completions
-        if time.monotonic() - self._shown >= _PROGRESS_SECONDS:
-            await self.show("generating")
-
-    async def show(self, phase: str) -> None:
-        """Writes the progress."""
-        self._shown = time.monotonic()
-        await self._records.update(self._id, progress=self.progress(phase))
-
-    def progress(self, phase: str) -> Progress:
-        """Progress now; the estimate assumes the rate so far."""
-        done, left = self._done - self._first, max(0, self._total - self._done)
-        rate = done / max(time.monotonic() - self._began, 1e-9)
-        return Progress(
-            completed=min(self._done, self._total),
-            total=self._total,
-            unit="completions",
-            phase=phase,
-            eta_seconds=left / rate if done and left else None,
-        )
 
 
 def _stored(score: StoredScore) -> dict[str, Any]:
