@@ -123,6 +123,8 @@ def legend(
     }
     seen = {each.verdict for each in comparisons if not each.scenario}
     lines += [f"{words.VERDICT_MARKS[each]} {text}" for each, text in marks.items() if each in seen]
+    if len(study.spec.dimensions) > 1 and seen:
+        lines.append('"surely": also after Holm\'s correction over the dimensions of a variant')
     if _incomplete(study):
         lines.append("* incomplete: score of the scenarios and rows that were there")
     for gate in study.gate_result.variants:
