@@ -84,5 +84,6 @@ def test_no_alert_fires_over_a_healthy_stack(prometheus: Prometheus) -> None:
     written = yaml.safe_load((CHART / "alerts" / "assay.rules.yaml").read_text())
     assert rules.keys() == {rule["alert"] for group in written["groups"] for rule in group["rules"]}
     assert {name: rule["lastError"] for name, rule in rules.items() if rule.get("lastError")} == {}
-    # Killed services of other tests in the session may be an alert's matter; the engine is not.
-    assert rules["AssayServiceAbsent"]["state"] == "inactive"
+    # Services that other tests killed may be an alert's matter. On a busy machine a scrape may
+    # miss its second, which makes this one pending, and no more.
+    assert rules["AssayServiceAbsent"]["state"] != "firing"
