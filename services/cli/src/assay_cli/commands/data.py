@@ -170,7 +170,7 @@ def _show_import(session: Session, report: Any) -> None:
     def render() -> None:
         table = Table(box=None, pad_edge=False)
         for name in ("dimension", "scenario", "rows", "of", "note"):
-            table.add_column(name, no_wrap=True)
+            table.add_column(name, no_wrap=name != "note")
         for each in report.scenarios:
             table.add_row(
                 each.dimension,
