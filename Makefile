@@ -72,11 +72,16 @@ format: .venv/.ready ## Format the Python code
 
 .PHONY: test
 test: setup ## Run all tests: real processes, sockets, databases, compression jobs, a real vLLM engine, the whole line
-	@$(MAKE) --no-print-directory -j2 --output-sync=target test-compression test-serving test-base test-e2e
+	@$(MAKE) --no-print-directory -j2 --output-sync=target \
+	  test-serving test-coordinator test-evaluators test-compression test-e2e
 
-.PHONY: test-base
-test-base: .venv/.ready ## Tests of core, evaluators, coordinator, command line and chart
-	@.venv/bin/python -m pytest services/core services/evaluators services/coordinator services/cli tests/chart
+.PHONY: test-evaluators
+test-evaluators: .venv/.ready ## Tests of core and evaluators
+	@.venv/bin/python -m pytest services/core services/evaluators
+
+.PHONY: test-coordinator
+test-coordinator: .venv/.ready ## Tests of coordinator, command line and chart
+	@.venv/bin/python -m pytest services/coordinator services/cli tests/chart
 
 .PHONY: test-compression
 test-compression: .venvs/compression/.ready ## Tests of the compression service
