@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from assay_cli.study_summary import ComparisonTable
-from assay_core.pb import comparison_pb2, coordination_pb2
+from assay_core.pb import common_pb2, comparison_pb2, coordination_pb2
 
 
 def study(dimensions: int, *, gated: bool = False) -> coordination_pb2.Study:
@@ -60,3 +60,10 @@ def test_no_layout_loses_a_score_a_difference_or_the_gate(dimensions, width):
     assert text.count("-3.5 [-5.0, -2.0]") == dimensions
     assert "fail" in text
     assert "…" not in text
+
+
+def test_a_dimension_without_any_score_says_so():
+    of = coordination_pb2.Study(spec={"name": "real", "dimensions": ["ethics"]})
+    variant = of.variants.add(key="demo/dense/seed0")
+    variant.evaluations.add(dimension="ethics", state=common_pb2.STATE_SUCCEEDED)
+    assert "no score" in "\n".join(printed(of, 100))

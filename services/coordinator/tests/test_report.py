@@ -418,3 +418,14 @@ def test_openmetrics_has_a_gauge_per_score_and_difference():
     assert text.endswith("# EOF\n")
     parsed = {family.name for family in text_string_to_metric_families(text)}
     assert {"assay_score_points", "assay_difference_low_points"} <= parsed
+
+
+def test_zeros_of_a_coarse_grid_do_not_make_a_variant_pruned():
+    def family(method, sparsity):
+        return ReportVariant(
+            key=method, model="demo", label=method, method=method, state="", sparsity=sparsity
+        ).family
+
+    assert family("dense", 0.0) == "dense"
+    assert family("gptq", 0.31) == "quantized"
+    assert family("magnitude", 0.5) == "pruned"

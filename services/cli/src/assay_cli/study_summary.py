@@ -147,7 +147,8 @@ def _cell(
     elif score.HasField("partial_value"):
         text = Text(f"{score.partial_value:.1f}*")
     else:
-        return Text(words.state(evaluation.state), style="dim")
+        ended = evaluation.state == common_pb2.STATE_SUCCEEDED
+        return Text("no score" if ended else words.state(evaluation.state), style="dim")
     if comparison is not None and (shift := words.difference(comparison)):
         mark = words.VERDICT_MARKS.get(comparison.verdict, "")
         style = words.VERDICT_STYLES.get(comparison.verdict, "")

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from assay_coordinator.domain.comparison import Comparison, GateResult
 from assay_coordinator.domain.progress import Histogram, LayerFact
+from assay_core.recipes import METHODS
 
 SCHEMA_VERSION = 1
 
@@ -40,7 +41,8 @@ class ReportVariant(_Part):
         """How the variant is drawn."""
         if self.is_reference or self.method == "dense":
             return "dense"
-        return "pruned" if self.sparsity else "quantized"
+        method = METHODS.get(self.method)
+        return "pruned" if method is not None and method.prunes else "quantized"
 
 
 class ReportScore(_Part):

@@ -26,10 +26,12 @@ class Method(Value):
     Attributes:
         name: The method's key in YAML and in `assay.common.v1.Recipe`.
         needs_calibration: Whether the result depends on calibration data or its seed.
+        prunes: Whether it sets weights to zero on purpose; rounding to a grid makes zeros too.
     """
 
     name: ClassVar[str]
     needs_calibration: ClassVar[bool] = False
+    prunes: ClassVar[bool] = False
 
     def label_parts(self) -> list[str]:
         """What stands after the name in a label; distinct for distinct parameters."""
@@ -94,6 +96,8 @@ class Rtn(Method):
 
 
 class _Pruning(Method):
+    prunes = True
+
     sparsity: Share = 0.5
     pattern: Pattern = "unstructured"
 
