@@ -62,7 +62,8 @@ def main() -> None:
 
 async def _run(arguments: argparse.Namespace) -> str:
     calibration = arguments.pack / "calibration.jsonl"
-    documents = read_documents(arguments.pack / "utility" / "perplexity.jsonl", arguments.model / "tokenizer.json")
+    heldout = arguments.pack / "utility" / "perplexity.jsonl"
+    documents = read_documents(heldout, arguments.model / "tokenizer.json")
     with tempfile.TemporaryDirectory() as scratch:
         home = Path(scratch)
         with running(home, calibration, arguments.threads) as address:
