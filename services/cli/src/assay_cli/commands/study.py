@@ -54,8 +54,7 @@ def run(
     started = False
     if with_services:
         # What this command started it also stops, when it is ended politely by a script as well.
-        # As SIGINT, because that one asyncio turns into an orderly cancellation.
-        signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         started = bring_up(session.settings, session.output)[1]
     try:
         work = _plan(session, spec) if dry_run else _run(session, spec, ours=started)
@@ -177,6 +176,10 @@ async def delete(
 
 
 async def _run(session: Session, spec: coordination_pb2.StudySpec, *, ours: bool) -> ExitCode:
+    task = asyncio.current_task()
+    if ours and task is not None:
+        # As asyncio does with SIGINT: an exception out of its loop would show as a traceback.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     async with _coordinator(session) as stub:
         study = await _unfinished(session, stub, spec)
         if study is None:
