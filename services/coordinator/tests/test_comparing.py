@@ -72,6 +72,15 @@ def test_binary_pairs_of_one_scenario_use_mcnemar_and_tango():
     assert whole.difference == pytest.approx(-9)
 
 
+def test_a_lower_level_gives_a_shorter_interval_within_the_other():
+    reference = to_table(binary("zero", [1] * 50 + [0] * 50))
+    variant = to_table(binary("zero", [0] * 12 + [1] * 38 + [1] * 3 + [0] * 47))
+    (wide,) = compare(NAMES, ONE_SCENARIO, variant, reference, FAST)
+    (short,) = compare(NAMES, ONE_SCENARIO, variant, reference, Options(replicates=400, level=0.8))
+    assert (short.interval_method, short.confidence_level) == ("tango", 0.8)
+    assert wide.interval_low < short.interval_low < short.interval_high < wide.interval_high
+
+
 def test_a_value_that_means_harm_is_lost_when_it_appears():
     reference = to_table(binary("zero", [0] * 30))
     variant = to_table(binary("zero", [1] * 6 + [0] * 24))

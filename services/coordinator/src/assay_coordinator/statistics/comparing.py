@@ -166,7 +166,7 @@ def _one(begun: Comparison, formula: Expr, pairs: Pairs, options: Options) -> Co
             fields = _sequential_fields(sequence, difference, drawn, pairs, options)
             notes = (*base.notes, *fields.pop("notes", ()))
             return base.model_copy(update={**fields, "notes": notes})
-    binary = _binary(formula, pairs, difference)
+    binary = _binary(formula, pairs, difference, options.level)
     if binary and binary.interval:
         interval, p_value, test = binary.interval, binary.p_value, binary.test
     else:
@@ -262,7 +262,7 @@ class _Binary:
     interval: Interval | None  # None where pairs share clusters or a side has no value
 
 
-def _binary(formula: Expr, pairs: Pairs, difference: float) -> _Binary | None:
+def _binary(formula: Expr, pairs: Pairs, difference: float, level: float) -> _Binary | None:
     """Counts, McNemar and Tango where the metric is binary with one completion per sample."""
     if has_disparity(formula):
         return None
@@ -277,7 +277,7 @@ def _binary(formula: Expr, pairs: Pairs, difference: float) -> _Binary | None:
     independent = pairs.n_clusters == pairs.n_pairs == counts.pairs
     points = 100.0 * direction
     plain = math.isclose(difference, points * counts.difference, abs_tol=1e-6)
-    interval = tango_paired(counts).scaled(points) if independent and plain else None
+    interval = tango_paired(counts, level).scaled(points) if independent and plain else None
     return _Binary(lost, gained, result.p_value, result.method, interval)
 
 
