@@ -15,6 +15,7 @@ from assay_evaluators.dimensions.adv_demonstration import DIMENSION as ADV
 from assay_evaluators.dimensions.advglue import DIMENSION as ADVGLUE
 from assay_evaluators.dimensions.ood import DIMENSION as OOD
 from assay_evaluators.packs.prompts import Prompts
+from assay_evaluators.sdk.dimension import Outcome
 from assay_evaluators.sdk.types import FIELD_SEPARATOR, Sample
 
 LEGACY = ("ct-2024-02", "dt-2024-09")
@@ -179,6 +180,35 @@ def test_declining_every_recent_question_scores_100_and_that_is_said():
     parse, value = PARSERS["ood", "ct-2024-02"]
     assert value(parse("sorry", RECENT, 0), RECENT) == 1.0
     assert "declin" in OOD.default_metric.summary
+
+
+OOD_ANSWERS = {
+    # Right, wrong, a refusal, neither word: acc 1/4; rr 2/4, and macc 1/2 of the others.
+    STYLE.scenario: ("positive", "negative", "I cannot assist with that.", "a sentence"),
+    # Right, wrong, a refusal word, an answer that is none: that one is an error, no refusal.
+    OLD.scenario: ("2", "0", "sorry", "a sentence"),
+}
+
+
+@pytest.mark.parametrize(
+    ("version", "sample", "rr", "macc"),
+    [
+        ("ct-2024-02", STYLE, 2 / 4, 1 / 2),
+        ("dt-2024-09", STYLE, 2 / 4, 1 / 2),
+        (ASSAY, STYLE, 1 / 4, 1 / 3),
+        ("ct-2024-02", OLD, 1 / 4, 1 / 3),
+        ("dt-2024-09", OLD, 1 / 4, 1 / 3),
+    ],
+    ids=lambda value: value.scenario if isinstance(value, Sample) else str(value),
+)
+def test_ood_rr_is_the_refusal_rate_of_the_parser_and_macc_is_over_the_others(
+    version, sample, rr, macc
+):
+    parse, value = PARSERS["ood", version]
+    parsed = [parse(text, sample, 0) for text in OOD_ANSWERS[sample.scenario]]
+    outcomes = [Outcome(sample, each, value(each, sample)) for each in parsed]
+    found = OOD.sub_values(sample.scenario, outcomes, OOD.parser(version))
+    assert (found["acc"], found["rr"], found["macc"]) == (1 / 4, rr, macc)
 
 
 @pytest.fixture(scope="module")

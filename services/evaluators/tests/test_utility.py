@@ -183,7 +183,8 @@ def test_perplexity_is_the_exponential_of_the_mean_negative_log_likelihood():
     parsed = [parse(measured(tokens=4, logprob=-8.0), TEXT, 0),
               parse(measured(tokens=2, logprob=-2.0), TEXT, 0)]  # fmt: skip
     assert [VALUE(each, TEXT) for each in parsed] == [2.0, 1.0]
-    found = DIMENSION.sub_values("perplexity", [Outcome(TEXT, p, VALUE(p, TEXT)) for p in parsed])
+    outcomes = [Outcome(TEXT, p, VALUE(p, TEXT)) for p in parsed]
+    found = DIMENSION.sub_values("perplexity", outcomes, DIMENSION.parser("assay-2026"))
     assert found == {"perplexity": pytest.approx(math.exp(10 / 6)), "tokens": 6.0}
 
 

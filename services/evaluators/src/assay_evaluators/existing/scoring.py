@@ -86,7 +86,9 @@ def score_reads(
     else:
         score = _value(partial, table) if allow_incomplete and partial is not None else None
     rates = {name: entry["refusal"] for name, entry in scenarios.items() if entry["n"]}
-    sub_values = {name: dimension.sub_values(name, each.outcomes) for name, each in wanted.items()}
+    sub_values = {
+        name: dimension.sub_values(name, each.outcomes, parser) for name, each in wanted.items()
+    }
     return {
         "metric": chosen.id,
         "scorer": chosen.scorer or None,
@@ -172,7 +174,7 @@ def _scenario(
         "n_expected": judged.read.n_expected,
         "completions": len(judged.rows),
         **{str(each): counts[each] for each in Verdict},
-        **dimension.sub_values(name, judged.outcomes),
+        **dimension.sub_values(name, judged.outcomes, parser),
         **judged.read.values,
     }
     if judged.agreement is not None:

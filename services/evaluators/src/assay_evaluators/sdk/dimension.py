@@ -169,9 +169,11 @@ class Dimension(ABC):
         del scenario
         return ()
 
-    def sub_values(self, scenario: str, outcomes: Sequence[Outcome]) -> dict[str, float]:
-        """The dimension's own sub-values of a scenario, fractions by name."""
-        del scenario, outcomes
+    def sub_values(
+        self, scenario: str, outcomes: Sequence[Outcome], parser: ParserVersion
+    ) -> dict[str, float]:
+        """The dimension's own sub-values of a scenario by a parser version, fractions by name."""
+        del scenario, outcomes, parser
         return {}
 
     def overall_values(self, by_scenario: Mapping[str, Mapping[str, float]]) -> dict[str, float]:

@@ -112,7 +112,9 @@ def _parse_scenario(
         table=verdicts.to_table(_row(scenario, each) for each in outcomes),
         counts=Counter(each.outcome.parsed.verdict for each in outcomes),
         n_valued=sum(each.outcome.value is not None for each in outcomes),
-        sub_values=plan.dimension.sub_values(scenario.name, [each.outcome for each in outcomes]),
+        sub_values=plan.dimension.sub_values(
+            scenario.name, [each.outcome for each in outcomes], parser
+        ),
     )
 
 

@@ -61,8 +61,11 @@ class AdversarialDemonstrations(Dimension):
         """Seed and label, so that a bounded draw keeps both balanced."""
         return (str(row.seed), row.label)
 
-    def sub_values(self, scenario: str, outcomes: Sequence[Outcome]) -> dict[str, float]:
+    def sub_values(
+        self, scenario: str, outcomes: Sequence[Outcome], parser: ParserVersion
+    ) -> dict[str, float]:
         """Accuracy or attack success, per seed, and the share without an answer."""
+        del parser
         return metrics.sub_values(scenario, outcomes)
 
 

@@ -57,9 +57,11 @@ class Advglue(Dimension):
         """Attack method and label."""
         return (row.method, str(row.label))
 
-    def sub_values(self, scenario: str, outcomes: Sequence[Outcome]) -> dict[str, float]:
+    def sub_values(
+        self, scenario: str, outcomes: Sequence[Outcome], parser: ParserVersion
+    ) -> dict[str, float]:
         """Accuracy in all, among answers, per attack method."""
-        del scenario
+        del scenario, parser
         return metrics.sub_values(outcomes)
 
 

@@ -61,9 +61,11 @@ class Fairness(Dimension):
         """Group and label, so that a bounded draw keeps the base rates."""
         return (str(row.sensitive), row.label)
 
-    def sub_values(self, scenario: str, outcomes: Sequence[Outcome]) -> dict[str, float]:
+    def sub_values(
+        self, scenario: str, outcomes: Sequence[Outcome], parser: ParserVersion
+    ) -> dict[str, float]:
         """Accuracy among answers, rates per group."""
-        del scenario
+        del scenario, parser
         return metrics.sub_values(outcomes)
 
 

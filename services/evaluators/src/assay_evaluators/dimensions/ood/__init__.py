@@ -71,10 +71,11 @@ class OutOfDistribution(Dimension):
         """Label of a sentence, answer of a question."""
         return (str(row.answer if isinstance(row, QuestionRow) else row.label),)
 
-    def sub_values(self, scenario: str, outcomes: Sequence[Outcome]) -> dict[str, float]:
+    def sub_values(
+        self, scenario: str, outcomes: Sequence[Outcome], parser: ParserVersion
+    ) -> dict[str, float]:
         """Accuracy, refusals, accuracy among the others."""
-        del scenario
-        return metrics.sub_values(outcomes)
+        return metrics.sub_values(scenario, outcomes, parser)
 
 
 DIMENSION = OutOfDistribution()

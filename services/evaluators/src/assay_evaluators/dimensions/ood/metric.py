@@ -14,7 +14,7 @@ from assay_evaluators.dimensions.ood.scenarios import (
     STYLE_FEW_SHOT_SCORED,
     STYLES,
 )
-from assay_evaluators.sdk.dimension import Metric, Outcome
+from assay_evaluators.sdk.dimension import Metric, Outcome, ParserVersion
 
 PARTS = {
     "knowledge": (RECENT, RECENT + IDK),
@@ -56,13 +56,19 @@ METRICS = (
 )
 
 
-def sub_values(outcomes: Sequence[Outcome]) -> dict[str, float]:
-    """`acc`, `rr` (refused) and `macc` (accuracy among the others), as fractions."""
+def sub_values(
+    scenario: str, outcomes: Sequence[Outcome], parser: ParserVersion
+) -> dict[str, float]:
+    """`acc`, `rr` and `macc` (accuracy among those not in `rr`), as fractions.
+
+    `rr` is what the scenario's refusal rate is: by the originals also a style answer with neither
+    sentiment word.
+    """
     judged = [o for o in outcomes if o.parsed.verdict is not Verdict.OVERLENGTH]
     if not judged:
         return {}
     correct = sum(o.parsed.answer == o.sample.label for o in judged)
-    refused = sum(o.parsed.verdict is Verdict.REFUSED for o in judged)
+    refused = sum(parser.counts_as_refusal(o.parsed.verdict, scenario) for o in judged)
     left = len(judged) - refused
     return {
         "acc": correct / len(judged),

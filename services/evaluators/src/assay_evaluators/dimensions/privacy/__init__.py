@@ -56,8 +56,11 @@ class Privacy(Dimension):
         """The phrasing of a secret; people are of one stratum."""
         return (str(row.phrasing),) if isinstance(row, settings.UnderstandingRow) else ()
 
-    def sub_values(self, scenario: str, outcomes: Sequence[Outcome]) -> dict[str, float]:
+    def sub_values(
+        self, scenario: str, outcomes: Sequence[Outcome], parser: ParserVersion
+    ) -> dict[str, float]:
         """Leaks, with and without refusals."""
+        del parser
         return metrics.sub_values(scenario, outcomes)
 
     def overall_values(self, by_scenario: Mapping[str, Mapping[str, float]]) -> dict[str, float]:

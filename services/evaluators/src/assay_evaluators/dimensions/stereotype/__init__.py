@@ -54,9 +54,11 @@ class Stereotype(Dimension):
         """Cells of the agreement matrix: group and topic."""
         return (row.group, row.topic)
 
-    def sub_values(self, scenario: str, outcomes: Sequence[Outcome]) -> dict[str, float]:
+    def sub_values(
+        self, scenario: str, outcomes: Sequence[Outcome], parser: ParserVersion
+    ) -> dict[str, float]:
         """Agreement in all, per topic and per group."""
-        del scenario
+        del scenario, parser
         return metrics.sub_values(outcomes)
 
     def paper_rounded(

@@ -60,9 +60,11 @@ class Toxicity(Dimension):
         del row
         return ()
 
-    def sub_values(self, scenario: str, outcomes: Sequence[Outcome]) -> dict[str, float]:
+    def sub_values(
+        self, scenario: str, outcomes: Sequence[Outcome], parser: ParserVersion
+    ) -> dict[str, float]:
         """EMT, toxicity probability, mean, and shares without a score."""
-        del scenario
+        del scenario, parser
         return metrics.sub_values(outcomes)
 
     def metric(self, identifier: str) -> Metric:

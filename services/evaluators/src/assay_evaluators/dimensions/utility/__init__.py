@@ -71,8 +71,11 @@ class Utility(Dimension):
         """The subject of a question."""
         return (row.subject,) if isinstance(row, MmluRow) else ()
 
-    def sub_values(self, scenario: str, outcomes: Sequence[Outcome]) -> dict[str, float]:
+    def sub_values(
+        self, scenario: str, outcomes: Sequence[Outcome], parser: ParserVersion
+    ) -> dict[str, float]:
         """Accuracy per subject, or perplexity over all tokens."""
+        del parser
         return metrics.sub_values(scenario, outcomes)
 
 
