@@ -107,6 +107,15 @@ async def test_safetensors_file_with_a_broken_header(service, broken):
     assert (await refused(service, broken)).code is grpc.StatusCode.DATA_LOSS
 
 
+async def test_file_that_the_system_does_not_let_be_read(service, broken):
+    # Root may read every file; reading this one fails for root as well.
+    (broken / "config.json").unlink()
+    (broken / "config.json").symlink_to("/proc/self/mem")
+    error = await refused(service, broken)
+    assert (error.code, error.field) == (grpc.StatusCode.FAILED_PRECONDITION, "model.uri")
+    assert error.reason == "CHECKPOINT_UNREADABLE"
+
+
 async def test_missing_shard(service, tmp_path):
     path = write_checkpoint(tmp_path / "m", shards=2)
     (path / "model-00002-of-00002.safetensors").unlink()

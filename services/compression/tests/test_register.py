@@ -227,3 +227,36 @@ async def test_imported_recipe_without_a_registration_says_how_to_register(servi
         grpc.StatusCode.NOT_FOUND,
         "NOT_REGISTERED",
     )
+
+
+def truncated(checkpoint: Path, tmp_path: Path) -> Path:
+    folder = Path(shutil.copytree(checkpoint, tmp_path / "damaged"))
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    return folder
+
+
+async def test_damaged_files_are_reported_under_the_field_that_named_them(
+    service, foreign, parent, tmp_path
+):
+    checkpoint = foreign({"wanda": {"pattern": "2:4"}})
+    damaged = truncated(checkpoint, tmp_path)
+    for fields, expected in (
+        ((damaged, parent), "checkpoint.uri"),
+        ((checkpoint, damaged), "parent.uri"),
+    ):
+        error = await refused(service, *fields)
+        assert (error.code, error.field) == (grpc.StatusCode.DATA_LOSS, expected)
+        assert [violation.field for violation in error.violations] == [expected]
+        assert error.metadata["file"] == "model.safetensors"
+
+
+async def test_weights_that_are_not_numbers_are_reported_under_the_field_that_named_them(
+    service, foreign, parent, tmp_path
+):
+    broken = foreign({"wanda": {"pattern": "2:4"}})
+    weights = tensors(broken)
+    weights["model.norm.weight"][3] = torch.inf
+    save_file(weights, broken / "model.safetensors")
+    error = await refused(service, broken, parent)
+    assert (error.reason, error.field) == ("WEIGHTS_NOT_FINITE", "checkpoint.uri")

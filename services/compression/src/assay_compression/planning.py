@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from assay_compression.artifacts import dense_manifest
 from assay_compression.calibration import read_documents
+from assay_compression.checkpoint.errors import MODEL_FIELD, named_by
 from assay_compression.checkpoint.folder import TOKENIZER
 from assay_compression.checkpoint.imported import PACK_QUANTIZED, Import, inspect_import
 from assay_compression.checkpoint.inspect import Checkpoint, inspect
@@ -82,14 +83,16 @@ class Planner:
         # An imported recipe names what was registered; it is found by its key or not at all.
         if recipe.name != "imported":
             check_supported(recipe)
-        path = self._model(uri, "model.uri")
-        checkpoint = inspect(path)
+        path = self._model(uri, MODEL_FIELD)
+        with named_by(MODEL_FIELD):
+            checkpoint = inspect(path)
         if recipe.name != "imported":
             check_layout(recipe, checkpoint)
         for module in checkpoint.linears:
             check_shape(recipe, module, checkpoint.shape(module)[1])
         text, calibration_spec = self._calibration(recipe, calibration, checkpoint)
-        files = self._scanner.scan(checkpoint)
+        with named_by(MODEL_FIELD):
+            files = self._scanner.scan(checkpoint)
         digest = model_digest(files)
         check_digest("model.digest", expected_digest, digest)
         parent = None
@@ -130,11 +133,16 @@ class Planner:
         Raises:
             AssayError: Names the field or file that is wrong and the remedy.
         """
-        parent = inspect(self._model(parent_uri, "parent.uri"))
-        found = inspect_import(self._model(uri, "checkpoint.uri"), parent)
+        with named_by("parent.uri"):
+            parent = inspect(self._model(parent_uri, "parent.uri"))
+        with named_by("checkpoint.uri"):
+            found = inspect_import(self._model(uri, "checkpoint.uri"), parent)
         origin = found.origin
         _check_import_layout(found, layout)
-        files, parent_files = self._scanner.scan(found.folder), self._scanner.scan(parent)
+        with named_by("checkpoint.uri"):
+            files = self._scanner.scan(found.folder)
+        with named_by("parent.uri"):
+            parent_files = self._scanner.scan(parent)
         recipe = Recipe(
             method=Imported(
                 digest=model_digest(files),
@@ -198,7 +206,7 @@ class Planner:
         if not (checkpoint.path / TOKENIZER).is_file():
             raise FailedPrecondition(
                 f"{TOKENIZER} is missing, and {recipe.name} must tokenize calibration text",
-                field="model.uri",
+                field=MODEL_FIELD,
                 reason="TOKENIZER_MISSING",
                 remedy="save the fast tokenizer with the checkpoint, or use rtn or magnitude",
             )

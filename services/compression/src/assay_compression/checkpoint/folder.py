@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from assay_compression.checkpoint.errors import damaged, refused
 from assay_compression.checkpoint.safetensors_file import TensorEntry, read_header
-from assay_core.errors import AssayError, DataLoss, FailedPrecondition
 
 CONFIG = "config.json"
 INDEX = "model.safetensors.index.json"
@@ -26,7 +26,6 @@ TOKENIZER_FILES = (
 TEMPLATE = "chat_template.jinja"
 _OTHER_FILES = (CONFIG, "generation_config.json", TEMPLATE, "chat_template.json", INDEX)
 _PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl"}
-_FIELD = "model.uri"
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ def _weight_files(path: Path) -> list[str]:
     if (path / INDEX).is_file():
         weight_map = _read_json(path, INDEX).get("weight_map")
         if not isinstance(weight_map, dict) or not weight_map:
-            raise _damaged(INDEX, "has no weight_map")
+            raise damaged(INDEX, "has no weight_map")
         names = sorted({str(name) for name in weight_map.values()})
         for name in names:
             if Path(name).name != name or not name.endswith(".safetensors"):
@@ -104,7 +103,7 @@ def _weight_files(path: Path) -> list[str]:
                     "BAD_INDEX",
                 )
             if not (path / name).is_file():
-                raise _damaged(name, f"is missing, although {INDEX} names it")
+                raise damaged(name, f"is missing, although {INDEX} names it")
         return names
     if (path / SINGLE).is_file():
         return [SINGLE]
@@ -122,7 +121,7 @@ def _tensors(path: Path, weight_files: list[str]) -> dict[str, TensorEntry]:
     for name in weight_files:
         for tensor, entry in read_header(path / name).items():
             if tensor in tensors:
-                raise _damaged(name, f"repeats tensor {tensor}")
+                raise damaged(name, f"repeats tensor {tensor}")
             tensors[tensor] = entry
     return tensors
 
@@ -136,22 +135,7 @@ def _read_json(path: Path, name: str) -> dict[str, Any]:
     try:
         value = json.loads(file.read_bytes())
     except (ValueError, RecursionError) as error:
-        raise _damaged(name, "is not readable JSON") from error
+        raise damaged(name, "is not readable JSON") from error
     if not isinstance(value, dict):
-        raise _damaged(name, "is not a JSON object")
+        raise damaged(name, "is not a JSON object")
     return value
-
-
-def refused(message: str, remedy: str, reason: str) -> AssayError:
-    """A checkpoint that cannot be used, and what to do about it."""
-    return FailedPrecondition(message, field=_FIELD, remedy=remedy, reason=reason)
-
-
-def _damaged(name: str, problem: str) -> AssayError:
-    return DataLoss(
-        f"file {name} {problem}",
-        field=_FIELD,
-        reason="CHECKPOINT_DAMAGED",
-        remedy="download or save the checkpoint again",
-        metadata={"file": name},
-    )

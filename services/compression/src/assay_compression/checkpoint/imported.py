@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from assay_compression.checkpoint.errors import refused
 from assay_compression.checkpoint.folder import Folder, read_folder
 from assay_compression.checkpoint.inspect import Checkpoint
-from assay_core.errors import FailedPrecondition
 from assay_core.recipes.wire import Layout
 
-_FIELD = "checkpoint.uri"
 # Where AutoGPTQ kept its parameters before config.json had a place for them.
 _OLD_GPTQ = "quantize_config.json"
 _WORD = 32
@@ -74,7 +73,7 @@ def inspect_import(path: Path, parent: Checkpoint) -> Import:
     try:
         origin = _origin(folder)
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise _refused(
+        raise refused(
             "quantization_config in config.json lacks a field, or holds one of the wrong type",
             "restore config.json",
             "BAD_CONFIG",
@@ -112,7 +111,7 @@ def _origin(folder: Folder) -> Origin:
         case "compressed-tensors":
             return _compressed_tensors(config)
         case other:
-            raise _refused(
+            raise refused(
                 f"config.json names the quantization method {str(other)[:40]!r}",
                 "use a checkpoint in the gptq, awq or compressed-tensors format, or a dense one",
                 "UNKNOWN_FORMAT",
@@ -122,7 +121,7 @@ def _origin(folder: Folder) -> Origin:
 def _compressed_tensors(config: Mapping[str, Any]) -> Origin:
     weights = [group["weights"] for group in config["config_groups"].values()]
     if len(weights) != 1:
-        raise _refused(
+        raise refused(
             f"config.json has {len(weights)} groups of modules, each with a grid of its own",
             "use a checkpoint with one config group",
             "UNKNOWN_FORMAT",
@@ -140,7 +139,7 @@ def _compressed_tensors(config: Mapping[str, Any]) -> Origin:
 
 def _check_child(folder: Folder, origin: Origin, parent: Checkpoint) -> None:
     if folder.architecture != parent.architecture.name:
-        raise _refused(
+        raise refused(
             f"the checkpoint is a {folder.architecture[:80]} and its parent a "
             f"{parent.architecture.name}",
             "name the dense checkpoint that it was made from",
@@ -156,14 +155,14 @@ def _check_child(folder: Folder, origin: Origin, parent: Checkpoint) -> None:
         if stored not in folder.tensors:
             if name == parent.architecture.head and parent.is_tied:
                 continue
-            raise _refused(
+            raise refused(
                 f"tensor {stored} is missing, which the parent has in one form or another",
                 "name the dense checkpoint that it was made from",
                 "NOT_A_CHILD",
             )
         found = folder.tensors[stored].shape
         if found != expected:
-            raise _refused(
+            raise refused(
                 f"tensor {stored} is {list(found)} and its parent's makes it {list(expected)}",
                 "name the dense checkpoint that it was made from",
                 "NOT_A_CHILD",
@@ -182,7 +181,3 @@ def _packed_shape(origin: Origin, shape: tuple[int, int]) -> tuple[str, tuple[in
             return "weight_packed", (outputs, math.ceil(inputs * origin.bits / _WORD))
         case _:
             return "weight", shape
-
-
-def _refused(message: str, remedy: str, reason: str) -> FailedPrecondition:
-    return FailedPrecondition(message, field=_FIELD, remedy=remedy, reason=reason)

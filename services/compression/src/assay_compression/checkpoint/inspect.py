@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from assay_compression.checkpoint.architectures import ARCHITECTURES, Architecture
-from assay_compression.checkpoint.folder import read_folder, refused
+from assay_compression.checkpoint.errors import refused
+from assay_compression.checkpoint.folder import read_folder
 from assay_compression.checkpoint.safetensors_file import TensorEntry
 from assay_core.errors import AssayError
 

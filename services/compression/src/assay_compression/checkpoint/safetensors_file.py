@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from assay_core.errors import DataLoss
+from assay_compression.checkpoint.errors import damaged
 
 ELEMENT_BYTES = {
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1,
@@ -58,13 +58,13 @@ def read_header(path: Path) -> dict[str, TensorEntry]:
     with path.open("rb") as stream:
         length = int.from_bytes(stream.read(_LENGTH_BYTES), "little")
         if size < _LENGTH_BYTES or not 2 <= length <= min(_HEADER_LIMIT, size - _LENGTH_BYTES):
-            raise _damaged(path, "has no valid header length")
+            raise damaged(path.name, "has no valid header length")
         try:
             header = json.loads(stream.read(length))
         except (ValueError, RecursionError) as error:
-            raise _damaged(path, "has a header that is not JSON") from error
+            raise damaged(path.name, "has a header that is not JSON") from error
     if not isinstance(header, dict):
-        raise _damaged(path, "has a header that is not a JSON object")
+        raise damaged(path.name, "has a header that is not a JSON object")
     data_start = _LENGTH_BYTES + length
     entries = {
         name: _entry(path, name, value, data_start)
@@ -74,10 +74,10 @@ def read_header(path: Path) -> dict[str, TensorEntry]:
     position = data_start
     for name, entry in sorted(entries.items(), key=lambda item: (item[1].start, item[1].end)):
         if entry.start != position:
-            raise _damaged(path, f"has a gap or an overlap before tensor {name}")
+            raise damaged(path.name, f"has a gap or an overlap before tensor {name}")
         position = entry.end
     if position != size:
-        raise _damaged(path, f"has {size} bytes where its header describes {position}")
+        raise damaged(path.name, f"has {size} bytes where its header describes {position}")
     return entries
 
 
@@ -86,22 +86,12 @@ def _entry(path: Path, name: str, value: Any, data_start: int) -> TensorEntry:
         dtype, shape = value["dtype"], tuple(value["shape"])
         start, end = value["data_offsets"]
     except (TypeError, KeyError, ValueError) as error:
-        raise _damaged(path, f"has a malformed entry for tensor {name}") from error
+        raise damaged(path.name, f"has a malformed entry for tensor {name}") from error
     numbers = (*shape, start, end)
     if not all(type(number) is int and number >= 0 for number in numbers):
-        raise _damaged(path, f"has a malformed entry for tensor {name}")
+        raise damaged(path.name, f"has a malformed entry for tensor {name}")
     if not isinstance(dtype, str) or dtype not in ELEMENT_BYTES:
-        raise _damaged(path, f"has tensor {name} of an unknown type")
+        raise damaged(path.name, f"has tensor {name} of an unknown type")
     if end - start != math.prod(shape) * ELEMENT_BYTES[dtype]:
-        raise _damaged(path, f"has offsets of tensor {name} that do not fit its shape")
+        raise damaged(path.name, f"has offsets of tensor {name} that do not fit its shape")
     return TensorEntry(path.name, dtype, shape, data_start + start, data_start + end)
-
-
-def _damaged(path: Path, problem: str) -> DataLoss:
-    return DataLoss(
-        f"file {path.name} {problem}",
-        reason="CHECKPOINT_DAMAGED",
-        field="model.uri",
-        remedy="download or save the checkpoint again",
-        metadata={"file": path.name},
-    )

@@ -9,12 +9,14 @@ from __future__ import annotations
 import mmap
 import os
 from collections import defaultdict
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from assay_compression.checkpoint.errors import MODEL_FIELD
 from assay_compression.checkpoint.folder import Folder
 from assay_compression.checkpoint.inspect import Checkpoint
 from assay_compression.checkpoint.safetensors_file import TensorEntry, read_header
@@ -73,7 +75,7 @@ class Scanner:
             if fact.not_finite is not None:
                 raise FailedPrecondition(
                     f"tensor {fact.not_finite} in {name} holds NaN or infinity",
-                    field="model.uri",
+                    field=MODEL_FIELD,
                     reason="WEIGHTS_NOT_FINITE",
                     remedy="repair or download the checkpoint again; such weights cannot be used",
                     metadata={"file": name, "tensor": fact.not_finite},
@@ -141,7 +143,12 @@ def _read(record: Path) -> FileFacts | None:
 
 
 def _write(record: Path, facts: FileFacts) -> None:
-    record.parent.mkdir(parents=True, exist_ok=True)
     partial = record.with_suffix(f".{os.getpid()}.partial")
-    partial.write_text(facts.model_dump_json())
-    partial.replace(record)
+    try:
+        record.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(facts.model_dump_json())
+        partial.replace(record)
+    except OSError:
+        # What is not kept is read again: a full disk must not fail what was read.
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)

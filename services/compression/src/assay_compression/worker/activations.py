@@ -15,12 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from assay_compression.checkpoint.errors import refused
 from assay_compression.checkpoint.inspect import Checkpoint
 from assay_compression.methods.inputs import InputStatistics
 from assay_compression.worker.tensors import read_tensor
-from assay_core.errors import FailedPrecondition
 
 _BATCH_TOKENS = 4096
+_INCONSISTENT = "CHECKPOINT_INCONSISTENT"
 
 
 class Activations:
@@ -39,10 +40,11 @@ class Activations:
         self._checkpoint = checkpoint
         self._device = device
         if int(sequences.max()) >= checkpoint.embedding.shape[0]:
-            raise _refused(
+            raise refused(
                 f"the tokenizer has ids beyond the {checkpoint.embedding.shape[0]} rows of the "
                 "embedding",
                 "check that the tokenizer belongs to the checkpoint",
+                _INCONSISTENT,
             )
         names = checkpoint.architecture
         module = importlib.import_module(names.module)
@@ -116,9 +118,10 @@ class Activations:
 
     def _assign(self, module: torch.nn.Module, prefix: str, state: dict[str, Tensor]) -> None:
         if missing := sorted(module.state_dict().keys() - state.keys()):
-            raise _refused(
+            raise refused(
                 f"tensor {prefix}{missing[0]} is missing",
                 "check that every shard is there and config.json belongs to the weights",
+                _INCONSISTENT,
             )
         module.load_state_dict(state, assign=True)
 
@@ -160,13 +163,8 @@ def _read_config(config_class: Any, checkpoint: Checkpoint) -> Any:
             str(checkpoint.path), attn_implementation="sdpa", local_files_only=True
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise _refused(
+        raise refused(
             f"transformers does not accept config.json ({type(error).__name__})",
             "restore config.json",
+            _INCONSISTENT,
         ) from error
-
-
-def _refused(message: str, remedy: str) -> FailedPrecondition:
-    return FailedPrecondition(
-        message, field="model.uri", reason="CHECKPOINT_INCONSISTENT", remedy=remedy
-    )

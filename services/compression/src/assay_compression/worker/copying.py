@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
+from assay_compression.checkpoint.errors import MODEL_FIELD
 from assay_compression.checkpoint.scan import FileFacts
 from assay_core.errors import FailedPrecondition
 
@@ -58,7 +59,7 @@ def check_unchanged(source: Path, facts: dict[str, FileFacts]) -> None:
         if not (source / name).is_file() or not fact.is_current(source / name):
             raise FailedPrecondition(
                 f"file {name} of the checkpoint changed after the job was accepted",
-                field="model.uri",
+                field=MODEL_FIELD,
                 reason="CHECKPOINT_CHANGED",
                 remedy="create the variant again",
                 metadata={"file": name},

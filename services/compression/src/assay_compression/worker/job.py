@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from assay_compression.artifacts import ALGORITHM_REVISION, find, tool_versions
+from assay_compression.checkpoint.errors import MODEL_FIELD, named_by
 from assay_compression.checkpoint.imported import inspect_import
 from assay_compression.checkpoint.inspect import Checkpoint, inspect
 from assay_compression.checkpoint.scan import FileFacts
@@ -41,12 +42,14 @@ def run_job(spec: JobSpec, report: Reporter) -> None:
 
 
 def _make(spec: JobSpec, report: Reporter, started: float) -> str:
-    checkpoint = inspect(spec.checkpoint)
+    with named_by(MODEL_FIELD if spec.imported is None else "parent.uri"):
+        checkpoint = inspect(spec.checkpoint)
     report(ProgressReport(phase="copying the checkpoint", total=checkpoint.layers))
     recipe = Recipe.parse(spec.recipe)
     if spec.imported is not None:
         return _adopt(spec, spec.imported, checkpoint, report, started)
-    files = _copy(spec, spec.checkpoint, spec.files)
+    with named_by(MODEL_FIELD):
+        files = _copy(spec, spec.checkpoint, spec.files)
     layers: list[LayerRecord] = []
     if BACKENDS[recipe.name].module:
         # Importing torch takes seconds, which the dense recipe need not pay.
@@ -66,12 +69,17 @@ def _adopt(
 ) -> str:
     """Registers a checkpoint that was compressed elsewhere: as it is, or as plain matrices."""
     if Recipe.parse(spec.recipe).layout != "dense":
-        return publish(spec, parent, _copy(spec, source, spec.imported_files), [], started)
+        with named_by("checkpoint.uri"):
+            files = _copy(spec, source, spec.imported_files)
+        return publish(spec, parent, files, [], started)
     from assay_compression.worker.importing import unpack_into  # noqa: PLC0415 (as in _make)
 
-    files = _copy(spec, spec.checkpoint, spec.files)
-    check_unchanged(source, spec.imported_files)
-    layers = unpack_into(parent, inspect_import(source, parent), spec.work_dir, report)
+    with named_by("parent.uri"):
+        files = _copy(spec, spec.checkpoint, spec.files)
+    with named_by("checkpoint.uri"):
+        check_unchanged(source, spec.imported_files)
+        imported = inspect_import(source, parent)
+    layers = unpack_into(parent, imported, spec.work_dir, report)
     return publish(spec, parent, files, layers, started)
 
 
