@@ -184,6 +184,8 @@ class FakeServing(serving_pb2_grpc.ServingServiceServicer):
         self.models: dict[str, serving_pb2.Model] = {}
         self.leases: dict[str, Held] = {}
         self.resident = ""
+        self.endpoints = {"partner-a", "partner-b"}
+        self.asked: list[serving_pb2.LoadModelRequest] = []
         self.loads: list[str] = []
         self.released: list[float] = []
         self.numbers = itertools.count()
@@ -209,6 +211,16 @@ class FakeServing(serving_pb2_grpc.ServingServiceServicer):
         self.resident = ""
 
     async def DescribeEngine(self, request, context):
+        if request.endpoint:
+            if request.endpoint not in self.endpoints:
+                known = ", ".join(sorted(self.endpoints))
+                raise NotFound.of(
+                    "endpoint", "names no endpoint of this project", remedy=f"use one of {known}"
+                )
+            return serving_pb2.DescribeEngineResponse(
+                engine=serving_pb2.EngineIdentity(family="external", device_class="external"),
+                artifact_digest=digest("endpoint", request.endpoint),
+            )
         return serving_pb2.DescribeEngineResponse(
             engine=serving_pb2.EngineIdentity(
                 family="vllm-cpu", version="0.32", dtype="float32", kv_cache_dtype="auto",
@@ -219,6 +231,7 @@ class FakeServing(serving_pb2_grpc.ServingServiceServicer):
         )  # fmt: skip
 
     async def LoadModel(self, request, context):
+        self.asked.append(request)
         known = self.requests.get(request.request_id)
         if known is not None and self._alive(known.lease.id):
             return known

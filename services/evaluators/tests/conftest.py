@@ -113,7 +113,7 @@ class Evaluator:
         )  # fmt: skip
         subject = pb.Subject(artifact_digest=ARTIFACT, engine=engine)
         fields = {"dimension": self.dimension, "pack": pb.PackRef(uri=self.pack)}
-        return pb.EvaluationSpec(subject=subject, **(fields | changes))
+        return pb.EvaluationSpec(**({"subject": subject} | fields | changes))
 
     async def plan(self, **changes) -> pb.PlanEvaluationResponse:
         request = pb.PlanEvaluationRequest(spec=self.spec(**changes))

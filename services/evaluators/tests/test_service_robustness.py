@@ -206,3 +206,27 @@ async def test_likelihoods_run_unasked_are_stored_and_rescored(evaluator, tmp_pa
 
 def scenario_names(uri, dimension):
     return [scenario.name for scenario in plan(Pack.open(uri), dimension).scenarios]
+
+
+async def test_an_external_endpoint_lacks_likelihoods_and_says_so(evaluator, tmp_path, uri):
+    """The generated form runs; the others are in plan and scores, with the reason."""
+    servicer = SyntheticServing(bracketed)
+    async with (
+        serving(servicer, tmp_path) as address,
+        evaluator("utility", address, uri) as service,
+    ):
+        subject = service.spec().subject
+        subject.engine.family = "external"
+        plan_of_it = await service.plan(subject=subject)
+        evaluation = await service.run(subject=subject)
+    reason = "needs log-probabilities, which an external endpoint does not give"
+    gaps = {part.scenario: part.missing_reason for part in plan_of_it.scenarios}
+    assert gaps == {"mmlu": "", "mmlu_likelihood": reason, "perplexity": reason}
+    scores = {score.metric: score for score in evaluation.scores}
+    assert scores["mmlu@5shot-generated"].value == 100.0
+    assert not scores["inverse-perplexity"].HasField("value")
+    assert scores["inverse-perplexity"].missing == [f"perplexity: {reason}"]
+    assert scores["mmlu@5shot-likelihood"].missing == [f"mmlu_likelihood: {reason}"]
+    assert (
+        servicer.total == evaluation.meta.progress.total == scores["mmlu@5shot-generated"].counts.n
+    )

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from assay_core.errors import InvalidArgument, NotFound
+from assay_core.errors import FailedPrecondition, InvalidArgument, NotFound
 from assay_core.resources import State
 from assay_core.settings import load_settings
 from assay_serving.domain import (
@@ -299,6 +299,17 @@ async def test_only_named_endpoints_of_the_project_exist(world):
         with pytest.raises(NotFound) as refusal:
             await world.manager.load(LoadRequest(project, endpoint=name))
         assert refusal.value.field == "endpoint"
+        # The operator's names are shown to those who may use them.
+        assert ("use one of theirs" in refusal.value.remedy) == (project == "default")
+
+
+async def test_an_endpoint_that_was_changed_does_not_answer_for_the_one_before(world):
+    described = await world.manager.describe(LoadRequest("default", endpoint="theirs"))
+    same = described.artifact.digest
+    await world.manager.load(LoadRequest("default", endpoint="theirs", artifact_digest=same))
+    with pytest.raises(FailedPrecondition, match="operator has changed it"):
+        other = "sha256:" + "0" * 64
+        await world.manager.load(LoadRequest("default", endpoint="theirs", artifact_digest=other))
 
 
 async def test_an_endpoint_and_an_artifact_exclude_each_other(world):

@@ -111,11 +111,20 @@ class ComparisonTable:
         return _verdict(gate.verdict) if gate else Text("")
 
 
+def _reference(
+    study: coordination_pb2.Study, comparisons: Sequence[comparison_pb2.Comparison]
+) -> str:
+    """The one variant that all others are compared with, if it is not each one's dense parent."""
+    models = study.spec.models
+    one = study.spec.reference or any(model.uri.startswith("endpoint:") for model in models)
+    return comparisons[0].reference_key if one and comparisons else "the dense parent"
+
+
 def legend(
     study: coordination_pb2.Study, comparisons: Sequence[comparison_pb2.Comparison]
 ) -> list[str]:
     """What the table's marks mean, only those that occur, and why a gate did not pass."""
-    lines = ["difference to the dense parent in points [95 % interval]"]
+    lines = [f"difference to {_reference(study, comparisons)} in points [95 % interval]"]
     marks = {
         comparison_pb2.VERDICT_PASS: "within the margin",
         comparison_pb2.VERDICT_FAIL: "worse than the margin",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
+from assay_coordinator.domain.matrix import expand
 from assay_coordinator.domain.progress import EngineFacts
 from assay_coordinator.domain.study import StudySpec
 from assay_coordinator.peers import Peers
 from assay_coordinator.wire import peers as wire
 from assay_core.client import call
 from assay_core.errors import AssayError, DataLoss, InvalidArgument, NotFound, Unimplemented
-from assay_core.pb import evaluation_pb2
+from assay_core.pb import evaluation_pb2, serving_pb2
 
 # Stands for an artifact that does not exist yet: nothing is stored under it.
 NO_ARTIFACT = "sha256:" + "0" * 64
@@ -19,18 +20,45 @@ _SECONDS = 20.0
 _CALLERS_MISTAKES = (DataLoss, InvalidArgument, NotFound, Unimplemented)
 
 
-async def admit(peers: Peers, spec: StudySpec) -> None:
-    """Refuse a study that cannot run: an unknown dimension or parser, a pack that is not whole.
+async def admit(peers: Peers, project: str, spec: StudySpec) -> None:
+    """Refuse a study that cannot run: something it names is unknown, or its pack is not whole.
 
-    An evaluator that is away refuses nothing: the study waits for it, and finds out then.
+    A service that is away refuses nothing: the study waits for it, and finds out then.
 
     Raises:
-        AssayError: What the first such evaluator says, with file and row of a broken pack; the
+        AssayError: What the first such service says, with file and row of a broken pack; the
             dimension is in the metadata.
     """
     for dimension in spec.dimensions:
         peers.evaluator(dimension)
+    for endpoint in dict.fromkeys(v.model.endpoint for v in expand(spec) if v.model.endpoint):
+        try:
+            await described_endpoint(peers, project, endpoint)
+        except AssayError as error:
+            if isinstance(error, _CALLERS_MISTAKES):
+                raise
     await asyncio.gather(*(_admit(peers, spec, dimension) for dimension in spec.dimensions))
+
+
+async def described_endpoint(
+    peers: Peers, project: str, endpoint: str
+) -> serving_pb2.DescribeEngineResponse:
+    """What identifies the answers of an external endpoint.
+
+    Raises:
+        InvalidArgument: There is none of that name for the project.
+    """
+    request = wire.describe_request(project, endpoint=endpoint)
+    try:
+        return await call(peers.serving.DescribeEngine, request, timeout=_SECONDS)
+    except NotFound as error:
+        raise InvalidArgument.of(
+            "spec.models",
+            f"names the endpoint {endpoint!r}, which the serving service does not have for project "
+            f"{project!r}",
+            remedy=error.remedy or "ask the operator of the serving service to name it",
+            reason="UNKNOWN_ENDPOINT",
+        ) from None
 
 
 async def _admit(peers: Peers, spec: StudySpec, dimension: str) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from assay_coordinator.admission import NO_ARTIFACT
+from assay_coordinator.admission import NO_ARTIFACT, described_endpoint
 from assay_coordinator.domain.matrix import PlannedVariant, expand
 from assay_coordinator.domain.progress import EngineFacts
 from assay_coordinator.domain.study import StudySpec
@@ -14,7 +14,7 @@ from assay_coordinator.peers import Peers
 from assay_coordinator.wire import peers as wire
 from assay_core.client import call
 from assay_core.errors import AssayError
-from assay_core.pb import common_pb2, compression_pb2, evaluation_pb2, serving_pb2
+from assay_core.pb import common_pb2, compression_pb2, evaluation_pb2
 from assay_core.recipes import Calibration, Recipe
 
 _SECONDS = 60.0
@@ -33,22 +33,19 @@ class DimensionPlan:
     completions_stored: int = 0
     completion_tokens: int = 0
     prompt_tokens: int = 0
+    gaps: tuple[str, ...] = ()
 
     @property
     def missing(self) -> list[str]:
-        """Scenarios of which the pack has no row, with the reason."""
+        """Scenarios that run for no variant, or not for all, with the reason."""
         if self.problem or self.example is None:
             return [f"{self.dimension}: {self.problem}"]
-        return [
-            f"{self.dimension}/{part.scenario}: {part.missing_reason or 'no rows'}"
-            for part in self.example.scenarios
-            if not part.samples
-        ]
+        return list(self.gaps)
 
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """Variants with whether their artifact exists, and what is left to generate."""
+    """Variants with whether nothing is to be made of them, and what is left to generate."""
 
     variants: tuple[tuple[PlannedVariant, bool], ...]
     dimensions: tuple[DimensionPlan, ...]
@@ -63,17 +60,21 @@ async def plan_study(peers: Peers, project: str, spec: StudySpec) -> StudyPlan:
             plan is a `problem` of its dimension.
     """
     planned = expand(spec)
-    artifacts = await _artifacts(peers, project, planned)
+    made = [variant for variant in planned if not variant.model.endpoint]
+    artifacts = await _artifacts(peers, project, made) if made else {}
     subjects = await asyncio.gather(
-        *(_subject(peers, artifacts.get(variant.key)) for variant in planned)
+        *(_subject(peers, project, variant, artifacts.get(variant.key)) for variant in planned)
     )
     dimensions = await asyncio.gather(
         *(_dimension(peers, spec, dimension, subjects) for dimension in spec.dimensions)
     )
     return StudyPlan(
-        variants=tuple((variant, variant.key in artifacts) for variant in planned),
+        variants=tuple(
+            (variant, variant.key in artifacts or bool(variant.model.endpoint))
+            for variant in planned
+        ),
         dimensions=tuple(dimensions),
-        disk_bytes=_disk_bytes(planned, artifacts, dimensions),
+        disk_bytes=_disk_bytes(made, artifacts, dimensions),
     )
 
 
@@ -127,11 +128,17 @@ def _content(uri: str, recipe: Recipe, calibration: Calibration) -> tuple[str, s
 
 
 async def _subject(
-    peers: Peers, artifact: compression_pb2.Artifact | None
+    peers: Peers,
+    project: str,
+    variant: PlannedVariant,
+    artifact: compression_pb2.Artifact | None,
 ) -> tuple[str, EngineFacts]:
+    if variant.model.endpoint:
+        described = await described_endpoint(peers, project, variant.model.endpoint)
+        return described.artifact_digest, wire.engine(described)
     if artifact is None:
         return NO_ARTIFACT, EngineFacts()
-    request = serving_pb2.DescribeEngineRequest(artifact_uri=artifact.uri)
+    request = wire.describe_request(project, artifact_uri=artifact.uri)
     described = await call(peers.serving.DescribeEngine, request, timeout=_SECONDS)
     return artifact.digest, wire.engine(described)
 
@@ -156,9 +163,16 @@ async def _dimension(
         stored += answer.completions_stored
         tokens += sum(part.completion_tokens for part in answer.scenarios)
         prompts += sum(part.prompt_tokens for part in answer.scenarios if part.completions_missing)
+    gaps = (
+        f"{dimension}/{part.scenario}: {part.missing_reason or 'no rows'}"
+        for answer in answers.values()
+        for part in answer.scenarios
+        if not part.samples
+    )
     return DimensionPlan(
         dimension,
         next(iter(answers.values())),
+        gaps=tuple(dict.fromkeys(gaps)),
         completions=completions,
         completions_stored=stored,
         completion_tokens=tokens,

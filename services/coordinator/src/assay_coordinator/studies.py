@@ -59,7 +59,7 @@ class Studies:
             AssayError: If an evaluator can tell that it cannot run; see `admission`.
             ResourceExhausted: If the project has too many active studies.
         """
-        await admit(self._context.peers, spec)
+        await admit(self._context.peers, project, spec)
         study_id = f"study-{uuid.uuid4().hex[:12]}"
         record, created = await self._context.records.create(study_id, project, request_id, spec)
         if created:

@@ -106,13 +106,13 @@ class _Connection:
         self.digest = endpoint.digest
         self._settings = endpoint.settings
         self._pace = Pace(endpoint.settings.requests_per_minute)
+        self._room = asyncio.Semaphore(endpoint.settings.max_in_flight)
 
     async def generate(self, items: Sequence[Item]) -> AsyncGenerator[list[Answer], None]:
         """Answer a batch, each completion as it comes; closing cancels what is left."""
         async with openai.AsyncOpenAI(**_client_arguments(self._settings)) as client:
-            room = asyncio.Semaphore(self._settings.max_in_flight)
             tasks = [
-                asyncio.create_task(self._complete(client, room, item, index))
+                asyncio.create_task(self._complete(client, item, index))
                 for item in items
                 for index in item.indices
             ]
@@ -124,9 +124,7 @@ class _Connection:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _complete(
-        self, client: Any, room: asyncio.Semaphore, item: Item, index: int
-    ) -> Result:
+    async def _complete(self, client: Any, item: Item, index: int) -> Result:
         if item.sampling.logprobs or item.sampling.prompt_logprobs:
             return Failure(
                 item.id,
@@ -136,7 +134,7 @@ class _Connection:
                 field="sampling.logprobs",
                 remedy="leave logprobs and prompt_logprobs out",
             )
-        async with room:
+        async with self._room:
             await self._pace.turn()
             try:
                 answer = await self._ask(client, item, index)

@@ -127,12 +127,17 @@ def find_endpoint(endpoints: dict[str, EndpointSettings], name: str, project: st
     Raises:
         NotFound: There is none for this project.
     """
-    settings = endpoints.get(name)
-    if settings is None or not {project, ANY_PROJECT}.intersection(settings.projects):
+    open_to = {
+        known: settings
+        for known, settings in endpoints.items()
+        if {project, ANY_PROJECT}.intersection(settings.projects)
+    }
+    if name not in open_to:
+        choices = f"use one of {', '.join(sorted(open_to))}, or " if open_to else ""
         raise NotFound.of(
             "endpoint",
             "names no endpoint of this project",
             reason="ENDPOINT_NOT_FOUND",
-            remedy="ask the operator to add it to ASSAY_SERVING_ENDPOINTS",
+            remedy=f"{choices}ask the operator to add it to ASSAY_SERVING_ENDPOINTS",
         )
-    return Endpoint(name, settings)
+    return Endpoint(name, open_to[name])

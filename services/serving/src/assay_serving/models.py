@@ -105,6 +105,13 @@ class ModelManager:
                 remedy="give its name only: it is a model and an engine by itself",
             )
         found = find_endpoint(self._settings.endpoints, request.endpoint, request.project)
+        if request.artifact_digest not in ("", found.digest):
+            raise FailedPrecondition.of(
+                "artifact_digest",
+                f"is {request.artifact_digest}, but endpoint {found.name} is {found.digest} now",
+                reason="DIGEST_MISMATCH",
+                remedy="the operator has changed it: take its digest from DescribeEngine anew",
+            )
         return describe_endpoint(found)
 
     async def load(self, request: LoadRequest) -> tuple[ModelRecord, Lease | None]:

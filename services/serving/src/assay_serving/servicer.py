@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
@@ -168,6 +169,7 @@ class ServingServicer(serving_pb2_grpc.ServingServiceServicer):
             engine=convert.engine_identity(found.identity),
             tokenizer_digest=found.tokenizer_digest,
             chat_template_digest=found.chat_template_digest,
+            artifact_digest=await asyncio.to_thread(lambda: found.artifact.digest),
         )
 
     async def ProfileModel(

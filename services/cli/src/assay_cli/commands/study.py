@@ -264,7 +264,9 @@ def _show_plan(session: Session, plan: coordination_pb2.PlanStudyResponse) -> No
     for name in ("variant", "artifact"):
         variants.add_column(name, no_wrap=True)
     for variant in plan.variants:
-        variants.add_row(variant.key, "exists" if variant.artifact_exists else "to be made")
+        made = "exists" if variant.artifact_exists else "to be made"
+        is_endpoint = variant.key.startswith("endpoint:")
+        variants.add_row(variant.key, "none: an endpoint" if is_endpoint else made)
     output.show(variants)
     scenarios = Table(box=None, pad_edge=False)
     for name in ("dimension", "scenario", "samples", "of", "completions", "note"):

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from assay_coordinator.domain.study import ModelSpec, StudySpec
+from assay_core.errors import InvalidArgument
 from assay_core.recipes import Calibration, Recipe
+
+AS_SERVED = "as served"
+"""Label of an endpoint's variant: nobody here knows in what form its weights are."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,7 @@ class PlannedVariant:
     recipe: Recipe
     calibration: Calibration
     label: str
-    reference_key: str  # key of the dense parent; its own key for the parent itself
+    reference_key: str  # what it is compared with: the dense parent unless the study names another
 
     @property
     def is_reference(self) -> bool:
@@ -32,13 +36,33 @@ def expand(spec: StudySpec) -> list[PlannedVariant]:
     """Variants of a study in the order they are run: per model the dense parent first.
 
     Recipes that look at no calibration data run once, with the first seed. The same recipe written
-    twice runs once.
+    twice runs once. A reference that the study names is that of every variant, and runs first; a
+    study with an endpoint compares with its first model unless it names another.
+
+    Raises:
+        InvalidArgument: The study names a reference that it does not have.
     """
-    return [
+    variants = [
         variant
         for model, name in zip(spec.models, model_names(spec.models), strict=True)
         for variant in _of_model(spec, model, name)
     ]
+    if not spec.has_one_reference:
+        return variants
+    wanted = spec.reference or variants[0].key
+    named = [v for v in variants if v.key == wanted] or [
+        v for v in variants if v.model_name == wanted and v.is_reference
+    ]
+    if not named:
+        keys = ", ".join(variant.key for variant in variants)
+        raise InvalidArgument.of(
+            "spec.reference",
+            f"names {wanted!r}, which is no variant or model of this study",
+            remedy=f"name one of: {keys}",
+            reason="UNKNOWN_REFERENCE",
+        )
+    variants.sort(key=lambda variant: variant.key != named[0].key)
+    return [replace(variant, reference_key=named[0].key) for variant in variants]
 
 
 def _of_model(spec: StudySpec, model: ModelSpec, name: str) -> Iterable[PlannedVariant]:
@@ -59,13 +83,13 @@ def _of_model(spec: StudySpec, model: ModelSpec, name: str) -> Iterable[PlannedV
                 model=model,
                 recipe=recipe,
                 calibration=spec.calibration.model_copy(update={"seed": seed}),
-                label=recipe.label(),
+                label=AS_SERVED if model.endpoint else recipe.label(),
                 reference_key=reference,
             )
 
 
 def model_names(models: Iterable[ModelSpec]) -> list[str]:
-    """Short unique names of checkpoints: the last part of the URI, numbered where it repeats."""
+    """Short unique names of models: the last part of the URI, numbered where it repeats."""
     names: list[str] = []
     for model in models:
         stem = PurePosixPath(model.uri.rstrip("/")).name or "model"

@@ -10,6 +10,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -21,6 +22,7 @@ DEFAULT_PARSER = "assay-2026"
 Profile = Literal["standard", "paper"]
 Digest = Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64})?$")]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
+ENDPOINT_PREFIX = "endpoint:"
 
 
 def _recipe(value: Any) -> Recipe:
@@ -38,9 +40,14 @@ class _Strict(BaseModel):
 
 
 class ModelSpec(_Strict):
-    """A base checkpoint in Hugging Face layout."""
+    """A base checkpoint in Hugging Face layout, or an external endpoint as it is."""
 
-    uri: str = Field(min_length=1, max_length=1024, description="Directory, URI, or `demo`.")
+    uri: str = Field(
+        min_length=1,
+        max_length=1024,
+        description="Directory, URI, `demo`, or `endpoint:NAME` of an endpoint that the operator "
+        "of the serving service has named.",
+    )
     revision: str = Field(default="", max_length=256)
     digest: Digest = Field(default="", description="Expected content digest; empty: not checked.")
     trust_remote_code: bool = False
@@ -49,6 +56,20 @@ class ModelSpec(_Strict):
     @classmethod
     def _from_text(cls, value: Any) -> Any:
         return {"uri": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _endpoint_is_a_name(self) -> Self:
+        if self.uri == ENDPOINT_PREFIX:
+            raise ValueError("names no endpoint after `endpoint:`")
+        if self.endpoint and (self.revision or self.digest or self.trust_remote_code):
+            raise ValueError("of an endpoint is its name only: nothing here loads its weights")
+        return self
+
+    @property
+    def endpoint(self) -> str:
+        """Name of the external endpoint; empty for a checkpoint."""
+        is_endpoint = self.uri.startswith(ENDPOINT_PREFIX)
+        return self.uri.removeprefix(ENDPOINT_PREFIX) if is_endpoint else ""
 
 
 class PackSpec(_Strict):
@@ -115,6 +136,13 @@ class StudySpec(_Strict):
     early_stopping: EarlyStopping | None = Field(
         default=None, description="Absent: every row is evaluated."
     )
+    reference: str = Field(
+        default="",
+        max_length=256,
+        description="What every other variant is compared with: the key of a variant, or the short"
+        " name of a model for its dense variant. Absent: each model's own dense variant, or with an"
+        " endpoint in `models` the first model.",
+    )
 
     @field_validator("dimensions", "calibration_seeds", "parser_versions")
     @classmethod
@@ -125,7 +153,14 @@ class StudySpec(_Strict):
 
     @field_validator("recipes")
     @classmethod
-    def _with_dense(cls, value: tuple[Recipe, ...]) -> tuple[Recipe, ...]:
+    def _with_dense(cls, value: tuple[Recipe, ...], info: ValidationInfo) -> tuple[Recipe, ...]:
+        endpoints = [model.uri for model in info.data.get("models", ()) if model.endpoint]
+        others = [recipe.label() for recipe in value if recipe.name != "dense"]
+        if endpoints and others:
+            raise ValueError(
+                f"names {others[0]}, but {endpoints[0]} cannot be compressed: with an endpoint in"
+                " `models` the only recipe is dense"
+            )
         if any(recipe.name == "dense" for recipe in value):
             return value
         return (Recipe(method=Dense()), *value)
@@ -141,6 +176,11 @@ class StudySpec(_Strict):
         """The prompt profile, with the original's chat template where it names one."""
         template = f": {self.paper_template}" if self.paper_template else ""
         return f"{self.prompt_profile}{template}"
+
+    @property
+    def has_one_reference(self) -> bool:
+        """Whether all variants are compared with one, instead of each with its dense parent."""
+        return bool(self.reference) or any(model.endpoint for model in self.models)
 
     @property
     def main_parser(self) -> str:

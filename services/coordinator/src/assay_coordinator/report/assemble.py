@@ -100,18 +100,25 @@ def plain_headline(comparisons: Sequence[Comparison], spec: StudySpec) -> str:
         if c.interval_high is not None and c.interval_high < 0 and (c.p_value_holm or 1) < 0.05
     ]
     variants = len({c.variant_key for c in main})
+    against = _against(main, spec)
     if not fallen:
         who = "The variant does not fall" if variants == 1 else f"None of {variants} variants falls"
-        return f"{who} surely against the dense parent in {_listed(spec.dimensions)}."
+        return f"{who} surely against {against} in {_listed(spec.dimensions)}."
     worst = min(fallen, key=lambda c: c.difference or 0.0)
     lost = len({c.variant_key for c in fallen})
     name = worst.variant_key.removesuffix("/seed0")
     fall = "falls" if lost == 1 else "fall"
     return (
-        f"{lost} of {variants} variants surely {fall} against the dense parent; most {name}: "
+        f"{lost} of {variants} variants surely {fall} against {against}; most {name}: "
         f"{worst.dimension} {worst.difference:+.1f} "
         f"[{worst.interval_low:+.1f}, {worst.interval_high:+.1f}]."
     )
+
+
+def _against(comparisons: Sequence[Comparison], spec: StudySpec) -> str:
+    if spec.has_one_reference:
+        return comparisons[0].reference_key.removesuffix("/seed0")
+    return "the dense parent"
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -192,11 +199,12 @@ def _not_run(facts: Facts, evaluations: Sequence[EvaluationStatus]) -> list[NotR
             elif evaluation.state != "SUCCEEDED":
                 error = from_document(evaluation.error).text if evaluation.error else reason
                 found.append(NotRun(what=what, why=error))
-    incomplete: dict[str, tuple[str, ...]] = {}
+    incomplete: dict[str, dict[str, None]] = {}
     for evaluation in evaluations:
-        score = evaluation.score(facts.spec.main_parser)
-        if score is not None and score.missing:
-            incomplete[evaluation.dimension] = score.missing
+        for score in evaluation.scores:
+            if score.parser_version == facts.spec.main_parser and score.missing:
+                reasons = incomplete.setdefault(evaluation.dimension, {})
+                reasons.update(dict.fromkeys(score.missing))
     for dimension, missing in incomplete.items():
         found.append(NotRun(what=f"parts of {dimension}", why="; ".join(missing)))
     if facts.spec.row_limit:

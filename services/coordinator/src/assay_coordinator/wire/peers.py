@@ -119,6 +119,22 @@ def _histogram(modules: Sequence[compression_pb2.ModuleStatistics]) -> Histogram
     )
 
 
+def describe_request(
+    project: str, *, artifact_uri: str = "", endpoint: str = ""
+) -> serving_pb2.DescribeEngineRequest:
+    """The question what would serve an artifact, or an external endpoint."""
+    return serving_pb2.DescribeEngineRequest(
+        project=project, artifact_uri=artifact_uri, endpoint=endpoint
+    )
+
+
+def endpoint_artifact(
+    model: ModelSpec, response: serving_pb2.DescribeEngineResponse
+) -> ArtifactFacts:
+    """What stands for an endpoint's weights: its name, and the digest of what it is known by."""
+    return ArtifactFacts(uri=model.uri, digest=response.artifact_digest)
+
+
 def engine(response: serving_pb2.DescribeEngineResponse) -> EngineFacts:
     """Engine and precision that would serve an artifact."""
     described = response.engine

@@ -56,6 +56,7 @@ def spec_from_message(message: coordination_pb2.StudySpec) -> StudySpec:
             seed=message.seed,
             gate=gate,
             early_stopping=_early_stopping(message),
+            reference=message.reference,
         )
     except ValidationError as error:
         raise invalid_argument(error, "spec", StudySpec, reason="INVALID_STUDY") from None
@@ -91,4 +92,5 @@ def spec_message(spec: StudySpec) -> coordination_pb2.StudySpec:
         early_stopping=coordination_pb2.EarlyStopping(**spec.early_stopping.model_dump())
         if spec.early_stopping
         else None,
+        reference=spec.reference,
     )

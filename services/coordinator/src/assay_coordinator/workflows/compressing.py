@@ -1,4 +1,4 @@
-"""Step: have a variant made by the compression service."""
+"""Step: have a variant made by the compression service, or find the endpoint that it is."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ async def make_variant(work: VariantWork) -> bool:
     """
     if work.status.artifact is not None:
         return True
+    if work.planned.model.endpoint:
+        return await _find_endpoint(work)
     await work.set(state="RUNNING", phase="compressing", error=None)
     try:
         variant = await _follow(work)
@@ -41,6 +43,19 @@ async def make_variant(work: VariantWork) -> bool:
     await work.set(artifact=artifact, state="QUEUED", phase="compressed", compression=progress)
     how = "was there already" if artifact.cache_hit else f"took {artifact.wall_seconds:.1f} s"
     await work.say(f"{work.key}: artifact {how}")
+    return True
+
+
+async def _find_endpoint(work: VariantWork) -> bool:
+    """Nothing is made of an endpoint; serving says what identifies it."""
+    request = wire.describe_request(work.run.project, endpoint=work.planned.model.endpoint)
+    try:
+        described = await work.call(work.context.peers.serving.DescribeEngine, request, "serving")
+    except AssayError as error:
+        await work.fail(error)
+        return False
+    artifact = wire.endpoint_artifact(work.planned.model, described)
+    await work.set(artifact=artifact, state="QUEUED", phase="found", error=None)
     return True
 
 

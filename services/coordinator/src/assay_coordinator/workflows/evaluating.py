@@ -18,7 +18,7 @@ from assay_coordinator.workflows.following import ModelNeededError, follow_evalu
 from assay_coordinator.workflows.leases import LeaseKeeper, held_lease
 from assay_coordinator.workflows.looking import evaluate_in_looks
 from assay_core.errors import AssayError, is_retryable, to_document
-from assay_core.pb import evaluation_pb2, serving_pb2
+from assay_core.pb import evaluation_pb2
 
 _PLAN_SECONDS = 120.0
 _REPEATS = 3
@@ -74,7 +74,10 @@ async def _unfinished(work: VariantWork) -> list[EvaluationStatus]:
 
 
 async def _describe_engine(work: VariantWork, artifact: ArtifactFacts) -> EngineFacts:
-    request = serving_pb2.DescribeEngineRequest(artifact_uri=artifact.uri)
+    endpoint = work.planned.model.endpoint
+    request = wire.describe_request(
+        work.run.project, artifact_uri="" if endpoint else artifact.uri, endpoint=endpoint
+    )
     describe = work.context.peers.serving.DescribeEngine
     engine = wire.engine(await work.call(describe, request, "serving"))
     await work.set(engine=engine)

@@ -143,13 +143,15 @@ class LeaseKeeper:
 
     async def _load(self) -> serving_pb2.LoadModelResponse:
         """Ask for the model and write the lease down."""
+        endpoint = self._work.planned.model.endpoint
         request = serving_pb2.LoadModelRequest(
             project=self._work.run.project,
             # The same after a crash, so that a lease nobody wrote down is found again; serving
             # takes it for a new request once that lease has ended.
             request_id=self._work.run.request_id("lease", self._work.key),
-            artifact_uri=self._artifact.uri,
+            artifact_uri="" if endpoint else self._artifact.uri,
             artifact_digest=self._artifact.digest,
+            endpoint=endpoint,
             lease_ttl=self._ttl,
             holder=self._work.run.study_id,
         )

@@ -22,6 +22,7 @@ from assay_evaluators.sdk.types import Message, Sample, Sampling
 
 CHARACTERS_PER_TOKEN = 4
 TOKENS_PER_TURN = 4
+_NO_LOGPROBS = "needs log-probabilities, which an external endpoint does not give"
 """The token estimate knows no tokenizer: English text has about four characters a token, and a
 chat template adds a few tokens a turn."""
 
@@ -153,6 +154,8 @@ def _plan_scenario(wanted: _Wanted, name: str) -> PlannedScenario:
     dimension, pack, spec, template = wanted.dimension, wanted.pack, wanted.spec, wanted.template
     entry = pack.scenario(dimension.name, name)
     sampling = dimension.sampling(name, spec.sampling_profile)
+    if sampling.is_likelihood and spec.subject.is_external:
+        entry = entry.model_copy(update={"file": None, "missing": _NO_LOGPROBS})
     if entry.file is None:
         return PlannedScenario(name, (), sampling, entry, None, limited=False)
     rows = pack.rows(entry.file, dimension.row_model_of(name))

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from assay_core.errors import InvalidArgument
 
 Profile = Literal["standard", "paper"]
+EXTERNAL = "external"
+"""Family of engines that are somebody else's; see `EngineIdentity` in serving.proto."""
 
 
 class _Value(BaseModel):
@@ -33,6 +35,11 @@ class Subject(_Value):
     engine: Engine
     tokenizer_digest: str
     chat_template_digest: str
+
+    @property
+    def is_external(self) -> bool:
+        """Whether an endpoint that is not ours answers, which promises no log-probabilities."""
+        return self.engine.family == EXTERNAL
 
 
 class Spec(_Value):

@@ -44,6 +44,7 @@ class StudySpec(_message.Message):
     GATE_FIELD_NUMBER: _builtins.int
     PAPER_TEMPLATE_FIELD_NUMBER: _builtins.int
     EARLY_STOPPING_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name for people."""
     prompt_profile: _builtins.str
@@ -58,9 +59,14 @@ class StudySpec(_message.Message):
     """With prompt profile `paper`: the original's chat template, by its name in the pack
     (`llama-2`, `vicuna_v1.1`, `redpajama-incite-instruct`).
     """
+    reference: _builtins.str
+    """What every other variant is compared with: the key of a variant (`demo/rtn-8bit/seed0`), or a model's short name
+    (`endpoint:partner`) for its dense variant; empty means each model's own dense variant, or
+    with an endpoint in `models` the first model.
+    """
     @_builtins.property
     def models(self) -> _containers.RepeatedCompositeFieldContainer[_recipe_pb2.ModelRef]:
-        """Base checkpoints."""
+        """Base checkpoints. The uri `endpoint:NAME` is an external endpoint that the operator has named: it is evaluated as it is, so that every recipe must be `dense`."""
 
     @_builtins.property
     def recipes(self) -> _containers.RepeatedCompositeFieldContainer[_recipe_pb2.Recipe]:
@@ -115,10 +121,11 @@ class StudySpec(_message.Message):
         gate: _comparison_pb2.GatePolicy | None = ...,
         paper_template: _builtins.str = ...,
         early_stopping: Global___EarlyStopping | None = ...,
+        reference: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "early_stopping", b"early_stopping", "gate", b"gate", "pack", b"pack"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "calibration_seeds", b"calibration_seeds", "dimensions", b"dimensions", "early_stopping", b"early_stopping", "gate", b"gate", "models", b"models", "name", b"name", "pack", b"pack", "paper_template", b"paper_template", "parser_versions", b"parser_versions", "prompt_profile", b"prompt_profile", "recipes", b"recipes", "row_limit", b"row_limit", "sampling_profile", b"sampling_profile", "seed", b"seed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "calibration_seeds", b"calibration_seeds", "dimensions", b"dimensions", "early_stopping", b"early_stopping", "gate", b"gate", "models", b"models", "name", b"name", "pack", b"pack", "paper_template", b"paper_template", "parser_versions", b"parser_versions", "prompt_profile", b"prompt_profile", "recipes", b"recipes", "reference", b"reference", "row_limit", b"row_limit", "sampling_profile", b"sampling_profile", "seed", b"seed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -498,7 +505,7 @@ class PlannedVariant(_message.Message):
     label: _builtins.str
     """Short name of the recipe."""
     artifact_exists: _builtins.bool
-    """Whether its artifact exists already."""
+    """Whether its artifact exists already; true for an endpoint, of which nothing is made."""
     def __init__(
         self,
         *,

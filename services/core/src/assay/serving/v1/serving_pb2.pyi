@@ -1070,10 +1070,13 @@ class DescribeEngineResponse(_message.Message):
     ENGINE_FIELD_NUMBER: _builtins.int
     TOKENIZER_DIGEST_FIELD_NUMBER: _builtins.int
     CHAT_TEMPLATE_DIGEST_FIELD_NUMBER: _builtins.int
+    ARTIFACT_DIGEST_FIELD_NUMBER: _builtins.int
     tokenizer_digest: _builtins.str
     """Digest of the tokenizer files."""
     chat_template_digest: _builtins.str
     """Digest of the chat template in use."""
+    artifact_digest: _builtins.str
+    """Digest of the artifact, or of an external endpoint's address and model name, as LoadModel would answer it."""
     @_builtins.property
     def engine(self) -> Global___EngineIdentity:
         """Identity of the engine that would serve it."""
@@ -1084,10 +1087,11 @@ class DescribeEngineResponse(_message.Message):
         engine: Global___EngineIdentity | None = ...,
         tokenizer_digest: _builtins.str = ...,
         chat_template_digest: _builtins.str = ...,
+        artifact_digest: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["engine", b"engine"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chat_template_digest", b"chat_template_digest", "engine", b"engine", "tokenizer_digest", b"tokenizer_digest"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_digest", b"artifact_digest", "chat_template_digest", b"chat_template_digest", "engine", b"engine", "tokenizer_digest", b"tokenizer_digest"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
