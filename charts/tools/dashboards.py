@@ -14,11 +14,15 @@ from typing import Any
 FOLDER = Path(__file__).resolve().parents[1] / "assay" / "dashboards"
 SELECTOR = 'namespace=~"$namespace"'
 COLUMNS = 24
+DCGM = "NVIDIA's dcgm-exporter"
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One panel: a title, queries by legend, and the unit of the values."""
+    """One panel: a title, queries by legend, and the unit of the values.
+
+    A panel of another exporter names it: it has data only where that is scraped.
+    """
 
     title: str
     queries: dict[str, str]
@@ -26,6 +30,8 @@ class Panel:
     kind: str = "timeseries"
     width: int = 8
     description: str = ""
+    least: float | None = 0.0
+    exporter: str = ""
 
 
 def quantiles(metric: str, by: str = "") -> dict[str, str]:
@@ -44,6 +50,22 @@ def rate(metric: str, by: str = "", selector: str = "") -> str:
     inner = f"$sel, {selector}" if selector else "$sel"
     return f"sum{f' by ({by})' if by else ''} (rate({metric}{{{inner}}}[$rate]))"
 
+
+def newest(metric: str, by: str, selector: str = "") -> str:
+    """A gauge that every replica of the coordinator shows alike."""
+    inner = f"$sel, {selector}" if selector else "$sel"
+    return f"max by ({by}) ({metric}{{{inner}}})"
+
+
+# As Grafana's variables of the trust dashboard choose.
+_CHOSEN = 'model=~"$model", dimension=~"$dimension"'
+_SCORES = newest("assay_coordinator_score_points", "model, variant, dimension", _CHOSEN)
+_DENSE = newest("assay_coordinator_score_points", "model, dimension", f'variant="dense", {_CHOSEN}')
+_COMPLETIONS = newest("assay_coordinator_study_completions", "study, name")
+_EXPECTED = newest("assay_coordinator_study_expected_completions", "study, name")
+# A name of the exporter's table of default counters (NVIDIA/dcgm-exporter,
+# etc/default-counters.csv); MIG slices tell themselves apart by GPU_I_ID.
+_GPU = "{{Hostname}} GPU {{gpu}} {{GPU_I_ID}}"
 
 _ALL = rate("assay_rpc_requests_total", "grpc_service")
 _ERRORS = rate(
@@ -72,14 +94,37 @@ DASHBOARDS: dict[str, tuple[str, list[Panel]]] = {
                   rate("assay_rpc_messages_total", "direction")}, "cps"),
         ],
     ),
-    "assay-evaluations": (
-        "Assay / Evaluations",
+    "assay-trust": (
+        "Assay / Trust",
         [
-            Panel("Studies by end", {"{{state}}":
-                  "sum by (state) (assay_coordinator_studies_total{$sel})"}, kind="stat", width=12),
-            Panel("Dimensions against the parent", {"{{dimension}} {{verdict}}":
+            Panel("Newest scores", {"{{model}} {{variant}}: {{dimension}}": _SCORES},
+                  kind="bargauge", width=24,
+                  description="The newest score of each variant, 0 to 100, higher is better."),
+            Panel("Scores over time", {"{{model}} {{variant}}: {{dimension}}": _SCORES},
+                  width=24, description="A step is a newer study of the same variant."),
+            Panel("Points over the dense parent", {"{{model}} {{variant}}: {{dimension}}":
+                  f"{_SCORES} - on (model, dimension) group_left () {_DENSE}"},
+                  width=24, least=None,
+                  description="Newest scores only. Whether a difference is real says the report, "
+                  "which compares on the same samples."),
+            Panel("Verdicts against the parent", {"{{dimension}} {{verdict}}":
                   "sum by (dimension, verdict) (assay_coordinator_comparisons_total{$sel})"},
-                  width=12),
+                  width=24),
+        ],
+    ),
+    "assay-evaluations": (
+        "Assay / Studies",
+        [
+            Panel("Studies under way", {"{{state}}":
+                  newest("assay_coordinator_active_studies", "state")}, kind="stat", width=6),
+            Panel("Progress", {"{{name}} {{study}}": f"{_COMPLETIONS} / ({_EXPECTED} > 0)"},
+                  "percentunit", width=9),
+            Panel("Time left", {"{{name}} {{study}}":
+                  newest("assay_coordinator_study_eta_seconds", "study, name")}, "s", width=9),
+            Panel("Studies by end", {"{{state}}":
+                  "sum by (state) (assay_coordinator_studies_total{$sel})"}, kind="stat", width=6),
+            Panel("Completions of studies under way", {"{{name}} {{study}}": _COMPLETIONS},
+                  width=18),
             Panel("Completions stored per second", {"{{component}}":
                   rate("assay_evaluator_completions_stored_total", "component")}, "cps"),
             Panel("Completions in flight", {"{{component}}":
@@ -146,6 +191,22 @@ DASHBOARDS: dict[str, tuple[str, list[Panel]]] = {
                   width=6),
         ],
     ),
+    "assay-gpu": (
+        "Assay / GPU",
+        [
+            Panel("Use", {_GPU: "DCGM_FI_DEV_GPU_UTIL"}, "percent", width=12, exporter=DCGM),
+            Panel("Memory used", {_GPU: "DCGM_FI_DEV_FB_USED"}, "decmbytes", width=12,
+                  exporter=DCGM),
+            Panel("Share of memory used", {_GPU:
+                  "DCGM_FI_DEV_FB_USED / (DCGM_FI_DEV_FB_USED + DCGM_FI_DEV_FB_FREE)"},
+                  "percentunit", width=12, exporter=DCGM),
+            Panel("Memory copy use", {_GPU: "DCGM_FI_DEV_MEM_COPY_UTIL"}, "percent", width=12,
+                  exporter=DCGM),
+            Panel("Power", {_GPU: "DCGM_FI_DEV_POWER_USAGE"}, "watt", exporter=DCGM),
+            Panel("Temperature", {_GPU: "DCGM_FI_DEV_GPU_TEMP"}, "celsius", exporter=DCGM),
+            Panel("Last XID error", {_GPU: "DCGM_FI_DEV_XID_ERRORS"}, exporter=DCGM),
+        ],
+    ),
     "assay-processes": (
         "Assay / Processes",
         [
@@ -182,7 +243,8 @@ def dashboard(uid: str, title: str, panels: list[Panel]) -> dict[str, Any]:
         "refresh": "30s",
         "time": {"from": "now-3h", "to": "now"},
         "timezone": "browser",
-        "templating": {"list": [_DATASOURCE, _NAMESPACE]},
+        "annotations": {"list": []},
+        "templating": {"list": [_DATASOURCE, *_variables(panels)]},
         "panels": laid_out,
     }
 
@@ -193,28 +255,47 @@ _DATASOURCE = {
     "type": "datasource",
     "query": "prometheus",
 }
-_NAMESPACE = {
-    "name": "namespace",
-    "label": "Namespace",
-    "type": "query",
-    "datasource": {"type": "prometheus", "uid": "${datasource}"},
-    "query": "label_values(assay_server_info, namespace)",
-    "refresh": 2,
-    "includeAll": True,
-    "allValue": ".*",
-    "current": {"text": "All", "value": "$__all"},
+# Variables by name: label for people, and the metric whose label's values they offer.
+_VARIABLES = {
+    "namespace": ("Namespace", "assay_server_info"),
+    "model": ("Model", "assay_coordinator_score_points"),
+    "dimension": ("Dimension", "assay_coordinator_score_points"),
 }
+
+
+def _variables(panels: list[Panel]) -> list[dict[str, Any]]:
+    """Those that a query of the dashboard uses; several values or all may be chosen."""
+    text = " ".join(query for panel in panels for query in panel.queries.values())
+    text = text.replace("$sel", SELECTOR)
+    return [
+        {
+            "name": name,
+            "label": label,
+            "type": "query",
+            "datasource": {"type": "prometheus", "uid": "${datasource}"},
+            "query": f"label_values({metric}, {name})",
+            "refresh": 2,
+            "multi": True,
+            "includeAll": True,
+            "allValue": ".*",
+            "current": {"text": "All", "value": "$__all"},
+        }
+        for name, (label, metric) in _VARIABLES.items()
+        if f"${name}" in text
+    ]
 
 
 def _panel(number: int, panel: Panel, x: int, y: int) -> dict[str, Any]:
     return {
         "id": number,
         "title": panel.title,
-        "description": panel.description,
+        "description": " ".join(
+            filter(None, [panel.description, panel.exporter and f"Needs {panel.exporter}."])
+        ),
         "type": panel.kind,
         "datasource": {"type": "prometheus", "uid": "${datasource}"},
         "gridPos": {"x": x, "y": y, "w": panel.width, "h": 8},
-        "fieldConfig": {"defaults": {"unit": panel.unit, "min": 0}, "overrides": []},
+        "fieldConfig": {"defaults": _field(panel), "overrides": []},
         "targets": [
             {
                 "refId": chr(ord("A") + index),
@@ -224,6 +305,10 @@ def _panel(number: int, panel: Panel, x: int, y: int) -> dict[str, Any]:
             for index, (legend, query) in enumerate(panel.queries.items())
         ],
     }
+
+
+def _field(panel: Panel) -> dict[str, Any]:
+    return {"unit": panel.unit} | ({} if panel.least is None else {"min": panel.least})
 
 
 def render() -> dict[str, str]:

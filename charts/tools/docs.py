@@ -67,7 +67,10 @@ def metrics_page() -> str:
         "",
         "Every service serves these on its metrics port (gRPC port + 100; 7500 in the cluster), "
         "beside the usual `process_*` and `python_*`. The ones of `core` are in every service. "
-        "Labels have few values: ids, digests, projects and text never become labels.",
+        "Labels have few values: digests, projects and text never become labels. Where a gauge of "
+        "the coordinator names studies, models or variants, it has series of the newest 50 studies "
+        "and 500 scores only. Several replicas of the coordinator show the same of these: take the "
+        "maximum.",
         "",
         "| metric | type | labels | service | meaning |",
         "|---|---|---|---|---|",

@@ -12,6 +12,7 @@ from assay_coordinator.servicer import CoordinationServicer
 from assay_coordinator.settings import CoordinatorSettings
 from assay_coordinator.store import StudyRecords, StudyStore
 from assay_coordinator.studies import Studies
+from assay_coordinator.study_gauges import StudyGauges
 from assay_coordinator.workflows.context import Context
 from assay_coordinator.workflows.durable import launch, shut_down
 from assay_coordinator.workflows.runner import StudyRunner
@@ -35,6 +36,7 @@ async def run(settings: CoordinatorSettings) -> None:
         data=ObjectStore(settings.data_uri),
     )
     runner = StudyRunner(context)
+    gauges = asyncio.create_task(StudyGauges(context).run())
 
     def register(server: grpc.aio.Server) -> list[str]:
         servicer = CoordinationServicer(Studies(context, runner), peers)
@@ -48,6 +50,8 @@ async def run(settings: CoordinatorSettings) -> None:
     try:
         await serve(settings, "coordinator", register, on_start=on_start)
     finally:
+        gauges.cancel()
+        await asyncio.gather(gauges, return_exceptions=True)
         await shut_down(runner)
         await peers.close()
         await context.records.close()

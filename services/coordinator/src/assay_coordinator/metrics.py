@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 
 from assay_coordinator.domain.comparison import Comparison
 from assay_coordinator.statistics.decision import Verdict
@@ -17,6 +17,28 @@ COMPARISONS = Counter(
     "assay_coordinator_comparisons_total",
     "Whole dimensions of variants compared with their parents, pass, fail or inconclusive.",
     ("dimension", "verdict"),
+)
+# Read from the database by `study_gauges`, which says how many series there may be of each.
+ACTIVE_STUDIES = Gauge("assay_coordinator_active_studies", "Studies under way.", ("state",))
+STUDY_COMPLETIONS = Gauge(
+    "assay_coordinator_study_completions",
+    "Completions that a study under way has, those found stored included.",
+    ("study", "name"),
+)
+STUDY_EXPECTED = Gauge(
+    "assay_coordinator_study_expected_completions",
+    "Completions that a study under way will have, as far as that is known.",
+    ("study", "name"),
+)
+STUDY_ETA = Gauge(
+    "assay_coordinator_study_eta_seconds",
+    "Estimated time to the end of a study under way.",
+    ("study", "name"),
+)
+SCORES = Gauge(
+    "assay_coordinator_score_points",
+    "Newest score of a variant in a dimension, 0 to 100, higher is better.",
+    ("model", "variant", "seed", "dimension"),
 )
 
 
