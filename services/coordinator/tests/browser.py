@@ -90,6 +90,11 @@ class Browser:
                 "Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code
             )
 
+    def processor_seconds(self) -> float:
+        """Processor time of the page's process since it began (after `Performance.enable`)."""
+        metrics = self.call("Performance.getMetrics")["metrics"]
+        return next(each["value"] for each in metrics if each["name"] == "ProcessTime")
+
     def screenshot(self, file: Path) -> None:
         """The whole page."""
         answer = self.call("Page.captureScreenshot", captureBeyondViewport=True)

@@ -1,9 +1,12 @@
 """The report in a real Chromium: nothing complains, everything is seen, the keyboard reaches it."""
 
+import itertools
 import os
+import time
 
 import pytest
 from browser import Browser, find
+from large_report import large_report
 from test_report import HOSTILE, assemble, rich_facts
 
 from assay_coordinator.report.html import render_html
@@ -81,6 +84,25 @@ def test_the_keyboard_reaches_the_skip_link_and_every_scrolling_region(browser, 
     regions = browser.evaluate("document.querySelectorAll('[role=region]').length")
     assert sum(entry.startswith("scroll|") for entry in reached) == regions
     assert all(entry.endswith("|solid") for entry in reached if entry.startswith("scroll|"))
+
+
+def test_fifty_variants_in_nine_dimensions_open_in_less_than_two_seconds(browser, tmp_path):
+    """Also on a machine with other work: the best of three tries, and the page's own cost."""
+    file = tmp_path / "large.html"
+    file.write_bytes(render_html(large_report()))
+    browser.call("Performance.enable", timeDomain="threadTicks")
+    seconds, busy = [], [browser.processor_seconds()]
+    for _ in range(3):
+        started = time.monotonic()
+        browser.open(file, 1280)
+        seconds.append(time.monotonic() - started)
+        busy.append(browser.processor_seconds())
+    assert browser.evaluate("document.images.length") > 20
+    cost = [after - before for before, after in itertools.pairwise(busy)]
+    size = file.stat().st_size / 1e6
+    print(f"{size:.1f} MB; opens in {seconds} s, for {cost} s of processor time")
+    assert min(seconds) < 2.0
+    assert min(cost) < 1.0
 
 
 def test_hostile_text_runs_nothing(browser, tmp_path):

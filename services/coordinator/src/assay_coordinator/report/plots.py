@@ -76,8 +76,14 @@ def answers(data: ReportData) -> list[Plot]:
     return plots
 
 
-def weights(data: ReportData) -> list[Plot]:
-    """Error by layer, and the distribution of the weights that changed most."""
+def weights(data: ReportData, most: int | None = None) -> list[Plot]:
+    """Error by layer, and the distribution of the weights that changed most.
+
+    Args:
+        data: The report.
+        most: Most variants whose distribution is drawn, those with the largest error first; None
+            draws all, in the order of the matrix.
+    """
     plots = []
     changed = [variant for variant in data.variants if len(variant.layers) > 1]
     if changed:
@@ -88,7 +94,10 @@ def weights(data: ReportData) -> list[Plot]:
         )
         draw: Callable[[Any], None] = partial(drawing.draw_layers, changed)
         plots.append(Plot("layers", "Relative weight error by layer", summary, _WIDTH, 3.2, draw))
-    for variant in data.variants:
+    drawn = [variant for variant in data.variants if variant.histogram is not None]
+    if most is not None and len(drawn) > most:
+        drawn = sorted(drawn, key=_weight_error, reverse=True)[:most]
+    for variant in drawn:
         histogram = variant.histogram
         if histogram is not None:
             summary = f"{variant.label}, {histogram.module}: before and after"
@@ -147,6 +156,11 @@ def _cells(data: ReportData, dimension: str) -> list[tuple[ReportVariant, Report
 def _difference(data: ReportData, variant: ReportVariant, dimension: str) -> float | None:
     comparison = data.comparison(variant.key, dimension)
     return comparison.difference if comparison is not None else None
+
+
+def _weight_error(variant: ReportVariant) -> float:
+    """Mean relative error of a variant's layers."""
+    return mean([layer.relative_error for layer in variant.layers]) if variant.layers else 0.0
 
 
 def _described(variant: ReportVariant, score: ReportScore) -> str:
