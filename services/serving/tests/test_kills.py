@@ -32,6 +32,7 @@ from assay_core.pb import serving_pb2_grpc
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
 RECOVERY_SECONDS = 400.0
+RAY_HOST = "assay_serving.ray_host"
 
 
 def items() -> list[pb.GenerateItem]:
@@ -133,15 +134,36 @@ async def recovered(caller: Caller) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["VLLM::Worker", "VLLM::EngineCore", "ray::ServeReplica", "gcs_server", "raylet"]
+    "name",
+    ["VLLM::Worker", "VLLM::EngineCore", "ray::ServeReplica", "gcs_server", "raylet", RAY_HOST],
 )
 async def test_callers_go_on_after_a_kill_of(served, checkpoint, name):
     async with at_work(served, checkpoint) as caller:
-        (victim,) = pids_of(served, name)
+        victim = min(pids_of(served, name))
         os.kill(victim, signal.SIGKILL)
         # Serve may hold a call back until it has another replica: not every kill is seen as one.
         await until(lambda: set(pids_of(served, name)) - {victim}, RECOVERY_SECONDS)
         await recovered(caller)
+    assert served.process.poll() is None, "the gateway lives on"
+
+
+@pytest.mark.parametrize("name", ["raylet", "gcs_server"])
+async def test_ray_dying_during_a_load_is_an_answer(served, checkpoint, name):
+    """Ray's client ends its process then, in C++: it must not be the gateway's."""
+    async with served.client() as client:
+        loaded = await client.load(checkpoint, ttl=0)
+        await client.stub.UnloadModel(pb.UnloadModelRequest(id=loaded.model.meta.id, force=True))
+        answer = await client.stub.LoadModel(
+            pb.LoadModelRequest(artifact_uri=str(checkpoint), lease_ttl={"seconds": 600})
+        )
+        await until(lambda: pids_of(served, "ray::ServeReplica"), RECOVERY_SECONDS)
+        os.kill(min(pids_of(served, name)), signal.SIGKILL)
+        failed = await client.settled(answer.model.meta.id)
+        assert failed.meta.error.code == "UNAVAILABLE"
+        assert failed.meta.error.reason == "ENGINE_START_FAILED"
+        assert served.process.poll() is None, "the gateway lives on"
+        async with client.leased(checkpoint) as lease:
+            assert len(await client.generate(lease, items())) == 128
 
 
 async def test_callers_go_on_after_a_kill_of_the_gateway(served, checkpoint):
@@ -163,9 +185,13 @@ async def test_callers_go_on_after_a_kill_of_the_gateway(served, checkpoint):
 
 
 def pids_of(gateway: Gateway, name: str) -> list[int]:
-    """Processes below the gateway by the name of their program."""
+    """Processes below the gateway by the name of their program or Python module."""
     found = descendants(gateway.process.pid).items()
-    return [pid for pid, command in found if command.split()[0].rpartition("/")[2].startswith(name)]
+    return [
+        pid
+        for pid, command in found
+        if command.split()[0].rpartition("/")[2].startswith(name) or f" -m {name} " in command
+    ]
 
 
 def left_of(below: dict[int, str]) -> dict[int, str]:

@@ -8,9 +8,7 @@ processes.
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
-from functools import partial
 
 import grpc
 
@@ -23,8 +21,8 @@ from assay_core.settings import load_settings
 from assay_serving.endpoint_runtime import EndpointRuntime
 from assay_serving.http.app import OpenAIDoor
 from assay_serving.http.server import HttpServer
-from assay_serving.late_runtime import LateRuntime
 from assay_serving.models import ModelManager
+from assay_serving.ray_process import RayProcess
 from assay_serving.registry import FIELDS, ModelRegistry
 from assay_serving.runtime import RaySettings
 from assay_serving.servicer import ServingServicer
@@ -35,11 +33,7 @@ SERVICE = serving_pb2.DESCRIPTOR.services_by_name["ServingService"].full_name
 
 async def run(settings: ServingSettings) -> None:
     """Serve until SIGTERM or SIGINT; leaves no process behind."""
-    loop = asyncio.get_running_loop()
-    runtime = LateRuntime(
-        ray_settings(settings),
-        on_started=partial(loop.call_soon_threadsafe, _take_signals_back),
-    )
+    runtime = RayProcess(ray_settings(settings), settings.log_level)
     registry = ModelRegistry(ResourceStore(settings.database_url, "models", fields=FIELDS))
     models = ModelManager(settings, runtime, EndpointRuntime(settings.endpoints), registry)
 
@@ -72,15 +66,6 @@ def _http_server(settings: ServingSettings, models: ModelManager) -> HttpServer:
     """The OpenAI-compatible listener; like the gRPC one it needs tokens beyond loopback."""
     authenticator = authenticator_for(settings.model_copy(update={"listen": settings.http_listen}))
     return HttpServer(settings, OpenAIDoor(models, authenticator).application())
-
-
-def _take_signals_back() -> None:
-    """Put Python's handlers back where Ray put its own; must run in the main thread.
-
-    Ray's crash handler also takes SIGTERM: it prints a stack and breaks the process's end.
-    """
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.getsignal(number))
 
 
 def ray_settings(settings: ServingSettings) -> RaySettings:

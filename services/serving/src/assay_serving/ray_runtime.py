@@ -1,20 +1,20 @@
 """Ray and Ray Serve for the gateway: start small, deploy, swap, call, stop leaving nothing.
 
-This is the only module of the gateway that imports Ray; `late_runtime` imports it with the first
-model. What blocks is called from a worker thread. Whatever Ray raises when a replica is gone
-becomes `EngineUnreachableError` here, because its own exceptions carry tracebacks.
+Only the process of `ray_host` imports it. What blocks is called from a worker thread. Whatever Ray
+raises when a replica is gone becomes `EngineUnreachableError` here: its own exceptions carry
+tracebacks.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
+import os
 import shutil
 import threading
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import ray
 from ray import serve
@@ -37,6 +37,10 @@ CODE_VERSION = "1"
 STATUS_TIMEOUT_SECONDS = 30.0
 WATCH_SECONDS = 1.0
 START_ATTEMPTS = 3
+KILL_SECONDS = 10.0
+
+ABANDONED = 3
+"""Exit code of the process after Ray or the gateway was lost."""
 
 # Handles raise RuntimeError and TimeoutError for replicas that are gone or do not answer.
 _UNREACHABLE = (RayError, RayServeException, RuntimeError, TimeoutError)
@@ -55,9 +59,6 @@ class RayRuntime:
         self._lock = threading.Lock()
         self._started = False
         self._ended = threading.Event()
-        # Calls under way, so that they fail at once when Ray is lost instead of waiting for it.
-        self._calls: dict[asyncio.Task[Any], asyncio.AbstractEventLoop] = {}
-        self._cut: set[asyncio.Task[Any]] = set()
         self._node: Any = None
 
     def ensure_started(self) -> bool:
@@ -71,9 +72,8 @@ class RayRuntime:
         """
         logging.getLogger("ray").setLevel(logging.WARNING)
         with self._lock:
-            if self._started and not self._is_gone():
+            if self._started:
                 return False
-            self._forget()
             for attempt in range(1, START_ATTEMPTS + 1):
                 try:
                     self._start()
@@ -89,8 +89,7 @@ class RayRuntime:
             self._started = True
             if not self._settings.address:
                 self._node = ray._private.worker._global_node
-                watch = threading.Thread(target=self._watch, args=(self._node,), daemon=True)
-                watch.start()
+                threading.Thread(target=self._watch, args=(self._node,), daemon=True).start()
             return True
 
     def _start(self) -> None:
@@ -132,50 +131,20 @@ class RayRuntime:
         return ray_directory(self._settings.home) / "vllm"
 
     def _watch(self, node: Any) -> None:
-        """Notice that our Ray has died. It would itself wait a minute, and end this process."""
+        """Notice that our Ray has died. Its client would wait a minute, and end this process."""
         while not self._ended.wait(WATCH_SECONDS):
-            with self._lock:
-                if self._node is not node:
-                    return
-                if self._is_gone():
-                    self._forget()
-                    return
+            if _VITAL & {kind for kind, _ in node.dead_processes()}:
+                _LOG.error("ray_lost")
+                self.abandon()
 
-    def _is_gone(self) -> bool:
-        """Whether a process of our Ray has died, without which every call to it hangs."""
-        node = self._node
-        return node is not None and bool(_VITAL & {kind for kind, _ in node.dead_processes()})
-
-    def _forget(self) -> None:
-        """Leave a Ray that has died: calls under way fail at once. Needs the lock."""
-        if self._node is None:
-            return
-        _LOG.error("ray_lost")
-        self._node, self._started = None, False
-        for task, loop in list(self._calls.items()):
-            self._cut.add(task)
-            loop.call_soon_threadsafe(task.cancel)
-        ray.shutdown()
-
-    @contextlib.contextmanager
-    def _call(self) -> Iterator[None]:
-        """A call that fails with `EngineUnreachableError` when a replica or Ray is lost."""
-        task = asyncio.current_task()
-        if task is None or not self._started:
-            raise EngineUnreachableError("Ray is gone")
-        self._calls[task] = asyncio.get_running_loop()
+    def abandon(self) -> NoReturn:
+        """End this process and those of a Ray that is ours, without a word to any of them."""
+        threading.Timer(KILL_SECONDS, os._exit, (ABANDONED,)).start()
         try:
-            yield
-        except asyncio.CancelledError:
-            if task not in self._cut:
-                raise
-            task.uncancel()
-            raise EngineUnreachableError("Ray is gone") from None
-        except _UNREACHABLE as error:
-            raise EngineUnreachableError(type(error).__name__) from None
+            if self._node is not None:
+                self._node.kill_all_processes(check_alive=False, allow_graceful=False)
         finally:
-            del self._calls[task]
-            self._cut.discard(task)
+            os._exit(ABANDONED)
 
     def deploy(self, engine_id: str, spec: EngineSpec, path: str, digest: str) -> Any:
         """Make every replica of an engine hold an artifact; start the engine if there is none.
@@ -222,11 +191,9 @@ class RayRuntime:
         Raises:
             EngineUnreachableError: A replica does not answer.
         """
-        try:
+        with _unreachable():
             answers = handle.broadcast("status")
             found: list[ReplicaStatus] = answers.results(timeout_s=STATUS_TIMEOUT_SECONDS)
-        except _UNREACHABLE as error:
-            raise EngineUnreachableError(type(error).__name__) from None
         return found
 
     async def generate(
@@ -237,7 +204,7 @@ class RayRuntime:
         Raises:
             EngineUnreachableError: The replica went away.
         """
-        with self._call():
+        with _unreachable():
             answers = handle.options(stream=True).generate.remote(items, digest)
             try:
                 async for results in answers:
@@ -251,7 +218,7 @@ class RayRuntime:
         Raises:
             EngineUnreachableError: The replica went away.
         """
-        with self._call():
+        with _unreachable():
             counts: list[int | Failure] = await handle.count_tokens.remote(items)
         return counts
 
@@ -261,7 +228,7 @@ class RayRuntime:
         Raises:
             EngineUnreachableError: A replica went away.
         """
-        with self._call():
+        with _unreachable():
             return sum(await handle.broadcast("memory").results_async())
 
     def _check(self, engine_id: str, handle: Any, digest: str) -> None:
@@ -282,7 +249,7 @@ class RayRuntime:
 
         A Serve that cannot be reached has taken its engines with it.
         """
-        if not self._started or self._is_gone():
+        if not self._started:
             return
         with contextlib.suppress(*_UNREACHABLE):
             serve.delete(engine_id, _blocking=True)
@@ -293,9 +260,17 @@ class RayRuntime:
         with self._lock:
             if not self._started:
                 return
-            self._node = None
             if ray.is_initialized():
                 if not self._settings.address:
                     serve.shutdown()
                 ray.shutdown()
             self._started = False
+
+
+@contextlib.contextmanager
+def _unreachable() -> Iterator[None]:
+    """A call that fails with `EngineUnreachableError` when a replica or Ray is lost."""
+    try:
+        yield
+    except _UNREACHABLE as error:
+        raise EngineUnreachableError(type(error).__name__) from None
