@@ -22,9 +22,10 @@ from assay_evaluators.sdk.types import Message, Sample, Sampling
 
 CHARACTERS_PER_TOKEN = 4
 TOKENS_PER_TURN = 4
-_NO_LOGPROBS = "needs log-probabilities, which an external endpoint does not give"
 """The token estimate knows no tokenizer: English text has about four characters a token, and a
 chat template adds a few tokens a turn."""
+
+_NO_LOGPROBS = "needs log-probabilities, which an external endpoint does not give"
 
 
 @dataclass(frozen=True)
