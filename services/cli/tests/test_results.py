@@ -113,3 +113,17 @@ def test_evidence_holds_study_policy_and_report_and_is_sound(
         }  # fmt: skip
         assert archive.read("report/report.csv") == b"a,b\n"
     assert assay("verify", target).code == 0
+
+
+def test_examples_asks_for_texts_and_writes_the_file_whole(
+    assay: Any, coordinator: Any, tmp_path: Any
+) -> None:
+    pieces = [coordination_pb2.DownloadReportResponse(chunk=part) for part in (b"<p>", b"a</p>")]
+    coordinator.answers["DownloadReport"] = pieces
+    target = tmp_path / "out" / "examples.html"
+    ran = assay("examples", "study-1", "-o", target)
+    assert ran.code == 0, ran.err
+    assert target.read_bytes() == b"<p>a</p>"
+    assert [each.name for each in target.parent.iterdir()] == ["examples.html"]
+    assert coordinator.requests[0].include_examples
+    assert coordinator.requests[0].format == "html"

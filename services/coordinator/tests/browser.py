@@ -85,10 +85,13 @@ class Browser:
         return answer["result"].get("value")
 
     def press(self, key: str, code: int) -> None:
-        for kind in ("rawKeyDown", "keyUp"):
+        # Enter acts as the character it types.
+        typed = {"text": "\r"} if key == "Enter" else {}
+        for kind in ("keyDown" if typed else "rawKeyDown", "keyUp"):
             self.call(
-                "Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code
-            )
+                "Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code,
+                **(typed if kind == "keyDown" else {}),
+            )  # fmt: skip
 
     def processor_seconds(self) -> float:
         """Processor time of the page's process since it began (after `Performance.enable`)."""

@@ -23,7 +23,7 @@ from google.protobuf.struct_pb2 import Struct
 
 from assay_core import verdicts
 from assay_core.digest import sha256_bytes
-from assay_core.errors import FailedPrecondition, InvalidArgument, NotFound
+from assay_core.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 from assay_core.pb import (
     common_pb2,
     compression_pb2,
@@ -309,6 +309,7 @@ class FakeEvaluator(evaluation_pb2_grpc.EvaluationServiceServicer):
     scenarios: tuple[Scenario, ...] = (Scenario("zero_shot"), Scenario("few_shot"))
     gate: Gate = field(default_factory=Gate)
     broken: str = ""
+    display: bool = True
     stored: dict[str, set[tuple[str, int]]] = field(default_factory=dict)
     asked: int = 0  # requests of any kind
     generated: list[tuple[str, str, int]] = field(default_factory=list)
@@ -363,6 +364,26 @@ class FakeEvaluator(evaluation_pb2_grpc.EvaluationServiceServicer):
         if request.lease.id:
             self.leases[known] = request.lease.id
         return evaluation_pb2.CreateEvaluationResponse(evaluation=self.evaluations[known])
+
+    async def ListExamples(self, request, context):
+        self.asked += 1
+        if not self.display:
+            raise PermissionDenied("the data pack does not allow its texts to be shown")
+        evaluation = self.evaluations[request.id]
+        artifact = evaluation.spec.subject.artifact_digest
+        rows = [
+            evaluation_pb2.Example(
+                scenario=scenario, sample_id=f"s{index}", text=f"answer of {artifact}",
+                messages=[serving_pb2.ChatMessage(role="user", content=f"question {index}")],
+            )
+            for scenario, index in self._rows(evaluation.spec)
+            if f"s{index}" in request.sample_ids
+        ]  # fmt: skip
+        start = int(request.options.page_token or 0)
+        end = start + 3  # small pages, so that there are several
+        return evaluation_pb2.ListExamplesResponse(
+            examples=rows[start:end], next_page_token=str(end) if end < len(rows) else ""
+        )
 
     async def _run(self, evaluation) -> None:
         spec = evaluation.spec

@@ -1,8 +1,10 @@
 """A report of the size that the bars speak of: 50 variants of one model in nine dimensions."""
 
-from test_report import assemble, comparison, evaluation, facts, variant
+from report_facts import comparison, evaluation, facts, variant
 
+from assay_coordinator.domain.flips import Flip, FlipGroup
 from assay_coordinator.domain.progress import Histogram, LayerFact
+from assay_coordinator.report.assemble import assemble
 
 DIMENSIONS = (
     "stereotype", "toxicity", "privacy", "fairness", "advglue", "ood", "adv_demonstration",
@@ -10,6 +12,21 @@ DIMENSIONS = (
 )  # fmt: skip
 _METHODS = ("gptq", "awq", "rtn", "magnitude", "sparsegpt", "wanda")
 _BINS = 64
+_FLIPS = 3  # of each comparison: what a report lists where there are so many
+
+
+def _flips(variant_key, dimension):
+    listed = tuple(
+        Flip(
+            scenario="zero_shot", sample_id=f"{dimension}-{i}", completion_index=0, kind="lost",
+            verdict="answered", value=0.0, reference_verdict="answered", reference_value=1.0,
+        )
+        for i in range(_FLIPS)
+    )  # fmt: skip
+    return FlipGroup(
+        variant_key=variant_key, reference_key="demo/dense/seed0", dimension=dimension,
+        compared=2000, counts={"lost": 130, "gained": 90}, flips=listed,
+    )  # fmt: skip
 
 
 def large_report(variants=50):
@@ -43,6 +60,7 @@ def large_report(variants=50):
                 for i, v in enumerate(made)
                 for j, d in enumerate(DIMENSIONS)
             ),
+            flips=tuple(_flips(v.key, d) for v in made[1:] for d in DIMENSIONS),
             comparisons=tuple(
                 comparison(v.key, d, (5 * i + 3 * j) % 17 - 12.0, lost=9, gained=4, flip_rate=0.13)
                 for i, v in enumerate(made[1:])

@@ -1,5 +1,6 @@
 """The report in a real Chromium: nothing complains, everything is seen, the keyboard reaches it."""
 
+import dataclasses
 import itertools
 import os
 import sys
@@ -8,8 +9,11 @@ import time
 import pytest
 from browser import Browser, find
 from large_report import large_report
-from test_report import HOSTILE, assemble, rich_facts
+from report_facts import HOSTILE, facts, rich_facts
+from test_flips import group_of
 
+from assay_coordinator.domain.flips import FlipTexts
+from assay_coordinator.report.assemble import assemble
 from assay_coordinator.report.html import render_html
 
 WIDTHS = (1280, 400)
@@ -107,10 +111,13 @@ def test_fifty_variants_in_nine_dimensions_open_in_less_than_two_seconds(browser
 
 
 def test_hostile_text_runs_nothing(browser, tmp_path):
-    facts = rich_facts()
-    variants = [facts.variants[0].model_copy(update={"label": HOSTILE}), *facts.variants[1:]]
-    hostile = facts.__class__(
-        **{**facts.__dict__, "headline": HOSTILE, "variants": tuple(variants)}
+    known = rich_facts()
+    variants = [known.variants[0].model_copy(update={"label": HOSTILE}), *known.variants[1:]]
+    texts = FlipTexts(
+        prompt=HOSTILE, completion=f"</pre>{HOSTILE}", reference_completion=f"]]>{HOSTILE}"
+    )
+    hostile = dataclasses.replace(
+        known, headline=HOSTILE, variants=tuple(variants), flips=(group_of(texts),)
     )
     file = tmp_path / "hostile.html"
     file.write_bytes(render_html(assemble(hostile)))
@@ -119,6 +126,21 @@ def test_hostile_text_runs_nothing(browser, tmp_path):
     assert browser.complaints == []
     assert browser.evaluate("document.scripts.length") == 0
     assert HOSTILE in browser.evaluate("document.body.innerText")
+    shown = browser.evaluate("[...document.querySelectorAll('pre')].map(e => e.textContent)")
+    assert shown == [texts.prompt, texts.reference_completion, texts.completion]
+
+
+def test_flipped_examples_open_by_the_keyboard(browser, tmp_path):
+    texts = FlipTexts(prompt="user: a", completion="b", reference_completion="c")
+    file = tmp_path / "flips.html"
+    file.write_bytes(render_html(assemble(dataclasses.replace(facts(), flips=(group_of(texts),)))))
+    browser.open(file, 400)
+    for summary in ("#flips > details > summary", "#flips .texts summary"):
+        browser.evaluate(f"document.querySelector('{summary}').focus()")
+        browser.press("Enter", 13)
+    assert browser.evaluate("document.querySelectorAll('#flips details[open]').length") == 2
+    assert browser.evaluate("document.querySelector('#flips pre').innerText") == "user: a"
+    assert browser.evaluate("document.documentElement.scrollWidth") <= 400
 
 
 if os.environ.get("ASSAY_SCREENSHOTS"):

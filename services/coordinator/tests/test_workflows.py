@@ -129,6 +129,44 @@ async def test_a_study_runs_to_comparisons_and_a_report(world, coordinator, mode
     assert not world.serving.held()
 
 
+async def test_a_download_with_examples_holds_texts_where_they_may_be_shown_and_keeps_none(
+    world, coordinator, model
+):
+    degrade(world)
+    study = await coordinator.finished((await coordinator.create(spec())).meta.id)
+    world.evaluators["fairness"].display = False
+
+    async def download(form, include):
+        request = pb.DownloadReportRequest(
+            study_id=study.meta.id, format=form, include_examples=include
+        )
+        return b"".join(
+            [part.chunk async for part in stream(coordinator.stub.DownloadReport, request)]
+        )
+
+    groups = {
+        (group["variant_key"].split("/")[1], group["dimension"]): group
+        for group in json.loads(await download("json", True))["flips"]
+    }
+    ethics, fairness = (groups["gptq-3bit-g128", d] for d in ("ethics", "fairness"))
+    assert ethics["counts"]["lost"] > 20
+    assert len(ethics["flips"]) == 20
+    for flip in ethics["flips"]:
+        texts = flip["texts"]
+        assert texts["prompt"] == f"user: question {flip['sample_id'][1:]}"
+        assert texts["completion"] == f"answer of {world.artifact(model, 'gptq-3bit-g128')}"
+        assert texts["reference_completion"] == f"answer of {world.artifact(model, 'dense')}"
+    assert fairness["texts_withheld"] == "the data pack does not allow its texts to be shown"
+    assert all(flip["texts"] is None for flip in fairness["flips"])
+    assert groups["gptq-8bit-g128", "ethics"]["flips"] == []
+    assert b"user: question" in await download("html", True)
+    for form in ("html", "json"):
+        assert b"user: question" not in await download(form, False)
+    with pytest.raises(InvalidArgument, match="csv"):
+        await download("csv", True)
+    world.evaluators["fairness"].display = True
+
+
 async def test_progress_is_streamed_by_variant_and_dimension(world, coordinator, model):
     world.hold()
     study = await coordinator.create(spec())

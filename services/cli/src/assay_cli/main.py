@@ -9,6 +9,7 @@ from assay_cli.commands import (
     calibration,
     data,
     evidence,
+    examples,
     models,
     report,
     score,
@@ -29,6 +30,7 @@ app.add_typer(study.app, name="study", rich_help_panel="Results")
 report.register(app)
 score.register(app)
 evidence.register(app)
+examples.register(app)
 variants.register(app)
 app.add_typer(variants.app, name="variants", rich_help_panel="Models")
 app.add_typer(models.app, name="model", rich_help_panel="Models")

@@ -158,7 +158,11 @@ class CoordinationServicer(coordination_pb2_grpc.CoordinationServiceServicer):
     ) -> AsyncIterator[pb.DownloadReportResponse]:
         """See coordination.proto."""
         await self._visible(request.study_id)
-        content = await self._studies.report_file(request.study_id, request.format or "html")
+        form = request.format or "html"
+        if request.include_examples:
+            content = await self._studies.report_with_examples(request.study_id, form)
+        else:
+            content = await self._studies.report_file(request.study_id, form)
         for start in range(0, len(content), CHUNK_BYTES):
             yield pb.DownloadReportResponse(chunk=content[start : start + CHUNK_BYTES])
 

@@ -13,7 +13,10 @@ from assay_coordinator.domain.policy import GatePolicy
 from assay_coordinator.domain.progress import EvaluationStatus, VariantStatus
 from assay_coordinator.domain.states import ACTIVE, CANCEL, DELETE, PAUSE, RESUME, permits
 from assay_coordinator.domain.study import StudySpec
+from assay_coordinator.examples import with_examples
 from assay_coordinator.leaderboard import Entry, Evaluated, rank
+from assay_coordinator.report.model import ReportData
+from assay_coordinator.report.tabular import render_json
 from assay_coordinator.settings import CoordinatorSettings
 from assay_coordinator.store import StudyPage, StudyRecord
 from assay_coordinator.workflows.comparing import compare_named
@@ -21,7 +24,7 @@ from assay_coordinator.workflows.context import Context
 from assay_coordinator.workflows.finishing import gate_result
 from assay_coordinator.workflows.runner import StudyRunner
 from assay_coordinator.workflows.stopping import end_children
-from assay_core.errors import FailedPrecondition, NotFound, ResourceExhausted
+from assay_core.errors import FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted
 from assay_core.pb import common_pb2
 from assay_core.resources import State
 
@@ -271,6 +274,26 @@ class Studies:
             if file.format == form:
                 return await asyncio.to_thread(self._context.data.read_bytes, file.uri)
         raise no_report(record)
+
+    async def report_with_examples(self, study_id: str, form: str) -> bytes:
+        """The report as HTML or JSON, with the texts of its flipped completions; kept nowhere.
+
+        Raises:
+            NotFound: If the study has no report.
+            InvalidArgument: If the form holds no texts.
+            AssayError: If an evaluator is away.
+        """
+        if form not in ("html", "json"):
+            raise InvalidArgument.of(
+                "include_examples", f"is not for {form}", remedy="ask for html or json"
+            )
+        stored = ReportData.model_validate_json(await self.report_file(study_id, "json"))
+        evaluations = await self._context.store.evaluations(study_id)
+        data = await with_examples(self._context.peers, stored, evaluations)
+        # matplotlib costs a second to load, which a restart should not wait for.
+        from assay_coordinator.report.html import render_html  # noqa: PLC0415
+
+        return await asyncio.to_thread(render_html if form == "html" else render_json, data)
 
 
 def no_report(record: StudyRecord) -> NotFound:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.table import Table
@@ -16,26 +14,22 @@ from rich.table import Table
 from assay_cli import documents, words
 from assay_cli.app import Exit, Session, command
 from assay_cli.connect import connected
+from assay_cli.coordinator import StudyId, coordinator, download, save
 from assay_cli.study_summary import gate_exit_code
 from assay_cli.study_watch import report_path
 from assay_coordinator.report.ci import render_junit, render_markdown
 from assay_coordinator.wire.results import gate_from_message
-from assay_core.client import call, stream
+from assay_core.client import call
 from assay_core.errors import InvalidArgument
 from assay_core.pb import (
     comparison_pb2,
     coordination_pb2,
-    coordination_pb2_grpc,
     evaluation_pb2,
     evaluation_pb2_grpc,
 )
 
-if TYPE_CHECKING:
-    from assay.coordination.v1.coordination_pb2_grpc import CoordinationServiceAsyncStub as Stub
-
-Id = Annotated[str, typer.Argument(metavar="STUDY", help="Id of the study.")]
-_DOWNLOAD_TIMEOUT_SECONDS = 600.0
 _RESCORE_TIMEOUT_SECONDS = 3600.0
+_COMPARE_TIMEOUT_SECONDS = 600.0
 
 
 class Format(StrEnum):
@@ -59,7 +53,7 @@ def register(app: typer.Typer) -> None:
 
 async def report(
     session: Session,
-    study: Id,
+    study: StudyId,
     form: Annotated[Format, typer.Option("--format", help="Form of the report.")] = Format.HTML,
     file: Annotated[
         Path | None, typer.Option("-o", "--output", help="Write it here; `-` is stdout.")
@@ -68,19 +62,20 @@ async def report(
 ) -> None:
     """Say what a study found and where its report is, or fetch the report."""
     output = session.output
-    async with _coordinator(session) as stub:
+    async with coordinator(session) as stub:
         request = coordination_pb2.GetReportRequest(study_id=study)
         response = await call(stub.GetReport, request)
         path = report_path(response, form)
         if str(file) == "-":
-            async for chunk in _download(stub, study, form):
+            async for chunk in download(stub, study, form):
                 sys.stdout.buffer.write(chunk)
             sys.stdout.buffer.flush()
             return
         if file is not None:
-            path = str(await _save(stub, study, form, file))
+            path = str(await save(download(stub, study, form), file))
         elif show and not _is_here(path):
-            path = str(await _save(stub, study, form, _temporary(f"assay-{study}.{form}")))
+            target = _temporary(f"assay-{study}.{form}")
+            path = str(await save(download(stub, study, form), target))
     if show:
         typer.launch(path)
 
@@ -95,7 +90,7 @@ async def report(
 
 async def gate(
     session: Session,
-    study: Id,
+    study: StudyId,
     file: Annotated[
         Path | None, typer.Option("-f", "--file", help="Policy, YAML; default the study's own.")
     ] = None,
@@ -110,7 +105,7 @@ async def gate(
     request = coordination_pb2.EvaluateGateRequest(study_id=study)
     if file is not None:
         request.policy.CopyFrom(documents.gate_policy(file))
-    async with _coordinator(session) as stub:
+    async with coordinator(session) as stub:
         result = (await call(stub.EvaluateGate, request)).result
     judged = gate_from_message(result)
     if junit is not None:
@@ -142,8 +137,8 @@ async def compare(
     request = coordination_pb2.CompareVariantsRequest(
         study_id=study, variant_key=key, reference_study_id=other, reference_key=other_key
     )
-    async with _coordinator(session) as stub:
-        response = await call(stub.CompareVariants, request, timeout=_DOWNLOAD_TIMEOUT_SECONDS)
+    async with coordinator(session) as stub:
+        response = await call(stub.CompareVariants, request, timeout=_COMPARE_TIMEOUT_SECONDS)
     table = Table(box=None, pad_edge=False)
     for name in ("dimension", "scenario", "parser", "difference", "p (Holm)", "pairs", "flips", ""):
         table.add_column(name, no_wrap=True)
@@ -171,8 +166,8 @@ async def leaderboard(
         project=session.settings.project, dimension=dimension
     )
     request.options.page_size = limit
-    async with _coordinator(session) as stub:
-        response = await call(stub.ListLeaderboard, request, timeout=_DOWNLOAD_TIMEOUT_SECONDS)
+    async with coordinator(session) as stub:
+        response = await call(stub.ListLeaderboard, request, timeout=_COMPARE_TIMEOUT_SECONDS)
     dimensions = sorted({name for entry in response.entries for name in entry.scores})
     table = Table(box=None, pad_edge=False)
     for name in ("", "model", "recipe", "rows", dimension or "mean", *dimensions):
@@ -188,14 +183,14 @@ async def leaderboard(
 
 async def rescore(
     session: Session,
-    study: Id,
+    study: StudyId,
     parser: Annotated[str, typer.Option(help="Parser version, such as ct-2024-02.")],
     dimension: Annotated[
         list[str] | None, typer.Option(help="Only this dimension; repeatable.")
     ] = None,
 ) -> None:
     """Score a study's stored completions with another parser version. Needs no model."""
-    async with _coordinator(session) as stub:
+    async with coordinator(session) as stub:
         request = coordination_pb2.GetStudyRequest(id=study)
         found = (await call(stub.GetStudy, request)).study
     wanted = set(dimension or found.spec.dimensions)
@@ -273,27 +268,3 @@ def _is_here(path: str) -> bool:
 
 def _temporary(name: str) -> Path:
     return Path(tempfile.mkdtemp()) / name
-
-
-async def _save(stub: Stub, study: str, form: Format, file: Path) -> Path:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.part")
-    with temporary.open("wb") as target:
-        async for chunk in _download(stub, study, form):
-            target.write(chunk)
-    temporary.replace(file)
-    return file
-
-
-async def _download(stub: Stub, study: str, form: Format) -> AsyncIterator[bytes]:
-    request = coordination_pb2.DownloadReportRequest(study_id=study, format=form)
-    async for piece in stream(stub.DownloadReport, request, timeout=_DOWNLOAD_TIMEOUT_SECONDS):
-        yield piece.chunk
-
-
-def _coordinator(session: Session) -> AbstractAsyncContextManager[Stub]:
-    return connected(
-        session.endpoints.address("coordinator"),
-        coordination_pb2_grpc.CoordinationServiceStub,
-        session.settings,
-    )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from assay_coordinator.domain.comparison import Comparison, GateResult
+from assay_coordinator.domain.flips import FlipGroup
 from assay_coordinator.domain.progress import EvaluationStatus, ScoreFacts, VariantStatus
 from assay_coordinator.domain.study import StudySpec
 from assay_coordinator.report.model import (
@@ -37,6 +38,7 @@ class Facts:
     headline: str
     generated_at: float
     version: str = ""
+    flips: tuple[FlipGroup, ...] = ()
 
 
 def assemble(facts: Facts) -> ReportData:
@@ -70,6 +72,9 @@ def assemble(facts: Facts) -> ReportData:
         ),
         comparisons=tuple(comparisons),
         published=beside_published(variants, comparisons),
+        flips=tuple(
+            sorted(facts.flips, key=lambda g: (position[g.variant_key], order[g.dimension]))
+        ),
         not_run=tuple(_not_run(facts, evaluations)),
         estimand=_estimand(spec),
         provenance=tuple(_provenance(facts, evaluations)),

@@ -42,6 +42,7 @@ def render_html(data: ReportData) -> bytes:
         histograms=_HISTOGRAMS,
         changed=sum(variant.histogram is not None for variant in data.variants),
         seeds=_pictures(plots.seeds(data)),
+        texts=any(flip.texts for group in data.flips for flip in group.flips),
         style=_STYLE,
         policy=f"default-src 'none'; style-src 'sha256-{style_hash}'; img-src data:; "
         "base-uri 'none'; form-action 'none'",

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from assay_coordinator.domain.comparison import Comparison, GateResult
+from assay_coordinator.domain.flips import FlipGroup
 from assay_coordinator.domain.progress import Histogram, LayerFact
 from assay_core.recipes import METHODS
 
@@ -142,6 +143,7 @@ class ReportData(_Part):
     scores: tuple[ReportScore, ...]
     comparisons: tuple[Comparison, ...]
     published: tuple[Published, ...] = ()
+    flips: tuple[FlipGroup, ...] = ()
     not_run: tuple[NotRun, ...] = ()
     estimand: str = ""
     provenance: tuple[Fact, ...] = ()

@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from assay_coordinator.statistics.comparing import compare, score_interval
     from assay_coordinator.statistics.correction import corrected
+    from assay_coordinator.statistics.flips import find_flips
     from assay_coordinator.statistics.recipes import compare_recipe
 
-__all__ = ["compare", "compare_recipe", "corrected", "score_interval"]
+__all__ = ["compare", "compare_recipe", "corrected", "find_flips", "score_interval"]
 
 _MODULES = {
     "compare": "comparing",
     "compare_recipe": "recipes",
     "corrected": "correction",
+    "find_flips": "flips",
     "score_interval": "comparing",
 }
 

@@ -105,20 +105,24 @@ def widened(
     return Interval(max(-limit, low), min(limit, high), drawn.level, method)
 
 
-def flip_rate(pairs: Pairs) -> float | None:
-    """Share of paired completions whose verdict or value differs, either way, 0-1.
+def changed_completions(pairs: Pairs) -> tuple[pl.DataFrame, int]:
+    """Completions whose verdict or value differs, both sides in a row, and how many both have.
 
-    Completions are joined on their index, whose seed both sides share. None without a pair.
+    Completions are joined on their index, whose seed both sides share.
     """
     columns = [*_COMPLETION, "verdict", "value"]
     both = pairs.variant.select(columns).join(
         pairs.reference.select(columns), on=_COMPLETION, suffix="_reference"
     )
-    if both.height == 0:
-        return None
     value, other = pl.col("value").fill_null(-1.0), pl.col("value_reference").fill_null(-1.0)
     changed = (pl.col("verdict") != pl.col("verdict_reference")) | ((value - other).abs() > _EQUAL)
-    return int(both.filter(changed).height) / int(both.height)
+    return both.filter(changed), both.height
+
+
+def flip_rate(pairs: Pairs) -> float | None:
+    """Share of paired completions that changed, either way, 0-1. None without a pair."""
+    changed, compared = changed_completions(pairs)
+    return changed.height / compared if compared else None
 
 
 def _independent_counts(pairs: Pairs) -> PairedCounts | None:

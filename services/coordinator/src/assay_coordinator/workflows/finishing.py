@@ -21,6 +21,7 @@ from assay_coordinator.report.openmetrics import render_openmetrics
 from assay_coordinator.report.tabular import render_csv, render_json
 from assay_coordinator.store import ReportFile
 from assay_coordinator.workflows.context import Context, Run
+from assay_coordinator.workflows.flips import flips_of_study
 from assay_coordinator.workflows.recipes import compare_recipes
 from assay_core.digest import sha256_bytes
 from assay_core.errors import AssayError, FailedPrecondition, from_document
@@ -73,6 +74,7 @@ async def finish_study(context: Context, run: Run) -> str:
             headline=headline,
             generated_at=time.time(),
             version=package_version(),
+            flips=await flips_of_study(context, run.spec, evaluations, comparisons),
         ),
     )
     await context.records.update(

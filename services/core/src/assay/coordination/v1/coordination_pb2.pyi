@@ -1150,21 +1150,28 @@ class DownloadReportRequest(_message.Message):
 
     STUDY_ID_FIELD_NUMBER: _builtins.int
     FORMAT_FIELD_NUMBER: _builtins.int
+    INCLUDE_EXAMPLES_FIELD_NUMBER: _builtins.int
     study_id: _builtins.str
     """Id of the study."""
     format: _builtins.str
     """`html`, `json`, `csv`, `plots` (a ZIP of every picture as SVG and PNG) or `openmetrics` (gauges);
     empty means `html`.
     """
+    include_examples: _builtins.bool
+    """Whether prompts and completions of flipped samples are in it, for packs whose `display` is `allow`
+    (never privacy); `html` and `json` only. They are read from the evaluators for this answer and
+    stored nowhere. Default false.
+    """
     def __init__(
         self,
         *,
         study_id: _builtins.str = ...,
         format: _builtins.str = ...,
+        include_examples: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "study_id", b"study_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "include_examples", b"include_examples", "study_id", b"study_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,86 @@
+"""Which completions changed, for the report: read off the verdict shards, which hold no text."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from assay_coordinator import statistics
+from assay_coordinator.domain.comparison import Comparison
+from assay_coordinator.domain.flips import FlipGroup
+from assay_coordinator.domain.policy import Claim
+from assay_coordinator.domain.progress import EvaluationStatus, ScoreFacts
+from assay_coordinator.domain.study import StudySpec
+from assay_coordinator.statistics.request import Names
+from assay_coordinator.workflows.comparing import read_verdicts
+from assay_coordinator.workflows.context import Context
+from assay_core.aggregation import parse_expr
+from assay_core.errors import AssayError
+from assay_core.logs import get_logger
+
+MOST = 20  # flips of a comparison that a report lists
+_LEAST = 3
+_IN_ALL = 1500  # of a whole report, so that one with 450 comparisons still opens at once
+_LOG = get_logger("assay.coordinator.flips")
+
+
+async def flips_of_study(
+    context: Context,
+    spec: StudySpec,
+    evaluations: Sequence[EvaluationStatus],
+    comparisons: Sequence[Comparison],
+) -> tuple[FlipGroup, ...]:
+    """The flips of every comparison of a whole dimension by the main parser.
+
+    A shard that cannot be read costs its own group, not the report.
+    """
+    scores = {
+        (each.variant_key, each.dimension): score
+        for each in evaluations
+        if (score := each.score(spec.main_parser)) is not None
+    }
+    compared = [
+        comparison
+        for comparison in comparisons
+        if not comparison.scenario
+        and comparison.parser_version == spec.main_parser
+        and comparison.claim is Claim.ARTIFACT
+        and (comparison.variant_key, comparison.dimension) in scores
+        and (comparison.reference_key, comparison.dimension) in scores
+    ]
+    most = max(_LEAST, min(MOST, _IN_ALL // max(1, len(compared))))
+    found = []
+    for comparison in compared:
+        sides = (
+            scores[comparison.variant_key, comparison.dimension],
+            scores[comparison.reference_key, comparison.dimension],
+        )
+        try:
+            found.append(await asyncio.to_thread(_flips, context, comparison, sides, most))
+        except AssayError as error:
+            _LOG.warning(
+                "flips_left_out",
+                variant=comparison.variant_key,
+                dimension=comparison.dimension,
+                reason=error.reason,
+            )
+    return tuple(found)
+
+
+def _flips(
+    context: Context, comparison: Comparison, sides: tuple[ScoreFacts, ScoreFacts], most: int
+) -> FlipGroup:
+    ours, theirs = sides
+    return statistics.find_flips(
+        Names(
+            comparison.variant_key,
+            comparison.reference_key,
+            comparison.dimension,
+            comparison.metric,
+            comparison.parser_version,
+        ),
+        parse_expr(ours.formula),
+        read_verdicts(context.data, ours),
+        read_verdicts(context.data, theirs),
+        most,
+    )

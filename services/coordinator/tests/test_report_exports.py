@@ -1,0 +1,46 @@
+"""The report as JSON, CSV and OpenMetrics."""
+
+import csv
+import json
+
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from report_facts import facts
+
+from assay_coordinator.report.assemble import assemble
+from assay_coordinator.report.model import ReportData
+from assay_coordinator.report.openmetrics import render_openmetrics
+from assay_coordinator.report.tabular import CSV_COLUMNS, render_csv, render_json
+
+
+def test_json_is_the_whole_report_with_its_schema_version():
+    data = assemble(facts())
+    document = json.loads(render_json(data))
+    assert document["schema_version"] == 1
+    assert ReportData.model_validate(document) == data
+
+
+def test_csv_has_one_line_per_score_and_no_formulas():
+    spec = facts().spec.model_copy(update={"name": "x"})
+    variants = list(facts().variants)
+    variants[2] = variants[2].model_copy(update={"label": "=cmd|'/c calc'!A1"})
+    content = render_csv(assemble(facts(spec=spec, variants=tuple(variants)))).decode()
+    rows = list(csv.DictReader(content.splitlines()))
+    assert tuple(rows[0]) == CSV_COLUMNS
+    assert len(rows) == 6
+    row = next(r for r in rows if "3bit" in r["variant"] and r["dimension"] == "ethics")
+    assert (row["difference"], row["verdict"], row["score"]) == ("-6.1", "fail", "73.9")
+    assert row["label"].startswith("'=")
+
+
+def test_openmetrics_has_a_gauge_per_score_and_difference():
+    text = render_openmetrics(assemble(facts())).decode()
+    labels = (
+        'dimension="ethics",metric="ethics",model="demo",parser="assay-2026",seed="0",'
+        'study="small",variant="gptq-3bit-g128"'
+    )
+    assert f"assay_score_points{{{labels}}} 73.9" in text
+    assert f"assay_difference_points{{{labels}}} -6.1" in text
+    assert f"assay_verdict{{{labels}}} -1.0" in text
+    assert text.endswith("# EOF\n")
+    parsed = {family.name for family in text_string_to_metric_families(text)}
+    assert {"assay_score_points", "assay_difference_low_points"} <= parsed
