@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+from pathlib import Path
 
 import psutil
 import pytest
@@ -31,6 +33,14 @@ def ended(process: psutil.Process) -> bool:
         return process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
+
+
+async def until_ended(process: psutil.Process) -> None:
+    for _ in range(300):
+        if ended(process):
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError("the process did not end in half a minute")
 
 
 async def until_layer(service: Service, variant: str, layer: int) -> None:
@@ -71,11 +81,7 @@ async def test_killed_service_leaves_no_worker_and_its_successor_resumes(
         await until_layer(service, created.meta.id, 1)
         (worker,) = workers(service)
         service.kill()
-        for _ in range(100):
-            if ended(worker):
-                break
-            await asyncio.sleep(0.1)
-        assert ended(worker)
+        await until_ended(worker)
     layers = list((home / "work" / "compression").glob("*/layers/*.json"))
     assert layers
     before = [layer.stat().st_mtime_ns for layer in layers]
@@ -121,3 +127,47 @@ async def test_sigterm_hands_the_job_back_to_the_queue(tmp_path, checkpoint, cal
     with running_service(tmp_path / "home", calibration_file) as successor:
         found = await successor.get(created.meta.id)
         assert found.meta.state in (common_pb2.STATE_QUEUED, common_pb2.STATE_RUNNING)
+
+
+@pytest.fixture
+def small_disk(tmp_path) -> Path:
+    """A home on a file system of its own, and small."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a small file system needs root")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def fill(folder: Path) -> Path:
+    """Leaves no byte free."""
+    filler = folder / "filler"
+    with filler.open("wb", buffering=0) as stream, pytest.raises(OSError, match="No space"):
+        while stream.write(bytes(4096)):
+            pass
+    return filler
+
+
+async def test_a_full_disk_ends_the_job_clearly_and_with_room_it_resumes(
+    small_disk, checkpoint, calibration_file, undisturbed
+):
+    with running_service(
+        small_disk, calibration_file, ASSAY_COMPRESSION_DISK_RESERVE_BYTES="0"
+    ) as service:
+        created = await service.create(checkpoint, GPTQ, calibration=CALIBRATION)
+        await until_layer(service, created.meta.id, 1)
+        filler = fill(small_disk)
+        # The database is on the full disk too: the job's end waits for room in it.
+        (worker,) = workers(service)
+        await until_ended(worker)
+        filler.unlink()
+        failed = await service.finish(created.meta.id)
+        assert failed.meta.state == common_pb2.STATE_FAILED
+        assert failed.meta.error.reason == "DISK_FULL"
+        assert "layers that are done are kept" in failed.meta.error.remedy
+        assert list((small_disk / "work" / "compression").glob("*/layers/00000.json"))
+        made = await service.make(checkpoint, GPTQ, calibration=CALIBRATION)
+        assert made.meta.state == common_pb2.STATE_SUCCEEDED, made.meta.error
+        assert made.artifact.digest == undisturbed

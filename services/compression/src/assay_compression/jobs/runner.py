@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import aclosing, suppress
+from typing import Any
 
 from assay_compression import artifacts
 from assay_compression.jobs.reports import ErrorReport, ExitReport, ProgressReport, ResultReport
@@ -19,6 +20,8 @@ from assay_core.errors import (
     FailedPrecondition,
     Internal,
     NotFound,
+    ResourceExhausted,
+    Unavailable,
     from_document,
 )
 from assay_core.logs import exception_facts, get_logger
@@ -28,6 +31,8 @@ from assay_core.storage import ObjectStore
 _LOG = get_logger("compression.jobs")
 _ACTIVE = frozenset({State.QUEUED, State.RUNNING})
 _PAGE = 1000
+_DATABASE_DOWN = (Unavailable, ResourceExhausted)
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 30.0
 
 
 class JobRunner:
@@ -127,7 +132,7 @@ class JobRunner:
 
     async def _run(self, variant: str, place: Nursery) -> None:
         try:
-            record = await self._records.update(variant, state=State.RUNNING, expect=_ACTIVE)
+            record = await self._store(variant, state=State.RUNNING, expect=_ACTIVE)
         except FailedPrecondition:
             return  # Cancelled, or finished by another server, while it waited.
         method = spec_of(record).method
@@ -147,13 +152,11 @@ class JobRunner:
         else:
             if artifact is None:
                 JOBS.labels(method, "cancelled").inc()
-                await self._records.update(variant, state=State.CANCELLED)
+                await self._store(variant, state=State.CANCELLED)
                 return
             JOBS.labels(method, "succeeded").inc()
             JOB_SECONDS.labels(method).observe(time.monotonic() - started)
-            await self._records.update(
-                variant, state=State.SUCCEEDED, status={"artifact": artifact}
-            )
+            await self._store(variant, state=State.SUCCEEDED, status={"artifact": artifact})
         finally:
             RUNNING.dec()
 
@@ -219,18 +222,35 @@ class JobRunner:
         return code, artifact
 
     async def _progress(self, variant: str, report: ProgressReport) -> State:
-        record = await self._records.update(
-            variant,
-            progress=Progress(
-                completed=report.completed,
-                total=report.total,
-                unit="layers",
-                phase=report.phase,
-                eta_seconds=report.eta_seconds,
-            ),
+        progress = Progress(
+            completed=report.completed,
+            total=report.total,
+            unit="layers",
+            phase=report.phase,
+            eta_seconds=report.eta_seconds,
         )
-        return record.state
+        try:
+            return (await self._records.update(variant, progress=progress)).state
+        except _DATABASE_DOWN as error:
+            # Progress is for people: a job goes on without it.
+            _LOG.warning("progress_not_stored", variant=variant, reason=error.reason)
+            return State.RUNNING
 
     async def _fail(self, variant: str, error: AssayError) -> None:
         with suppress(FailedPrecondition, NotFound):
-            await self._records.update(variant, state=State.FAILED, error=error)
+            await self._store(variant, state=State.FAILED, error=error)
+
+    async def _store(self, variant: str, **change: Any) -> Record:
+        """Stores how a job stands, once the database can: else it would wait or run for ever.
+
+        Bound by this process's life, after which the next one takes the job up again; safe because
+        a state may be stored twice.
+        """
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                return await self._records.update(variant, **change)
+            except _DATABASE_DOWN as error:
+                _LOG.warning("state_not_stored", variant=variant, reason=error.reason)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)

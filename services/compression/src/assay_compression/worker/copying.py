@@ -41,9 +41,14 @@ def copy_checkpoint(
         shutil.rmtree(directory / LAYERS, ignore_errors=True)
         files.mkdir(parents=True)
         (directory / LAYERS).mkdir()
-        for name in facts:
-            shutil.copyfile(source / name, files / name)
-            sync(files / name)
+        try:
+            for name in facts:
+                shutil.copyfile(source / name, files / name)
+                sync(files / name)
+        except OSError:
+            # Half a copy resumes nothing, and on a full disk others need its room.
+            shutil.rmtree(files)
+            raise
     check_unchanged(source, facts)
     marker.write_text(fingerprint)
     return files

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,11 +14,12 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
-from assay_core.errors import Internal, InvalidArgument, Unavailable
+from assay_core.errors import Internal, InvalidArgument, ResourceExhausted, Unavailable
 
 _WRITE = "assay_write"
 _THREADS = 4
 _BUSY_SECONDS = 30
+_DISK_FULL = "53100"  # SQLSTATE of Postgres.
 
 ResultT = TypeVar("ResultT")
 
@@ -78,6 +80,12 @@ def _errors() -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
+        if _is_full(error):
+            raise ResourceExhausted(
+                "the disk of the database is full",
+                reason="DATABASE_FULL",
+                remedy="free disk space, then try again",
+            ) from error
         if error.connection_invalidated or isinstance(error, OperationalError):
             raise Unavailable(
                 "the database cannot be reached or is busy",
@@ -87,6 +95,11 @@ def _errors() -> Iterator[None]:
             ) from error
         # Statements and parameters stay out of the message: parameters are request content.
         raise Internal("the database refused a statement", reason="DATABASE_ERROR") from error
+
+
+def _is_full(error: DBAPIError) -> bool:
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    return code == sqlite3.SQLITE_FULL or getattr(error.orig, "sqlstate", None) == _DISK_FULL
 
 
 def _engine(url: str) -> Engine:
