@@ -188,6 +188,8 @@ class FakeServing(serving_pb2_grpc.ServingServiceServicer):
         self.asked: list[serving_pb2.LoadModelRequest] = []
         self.loads: list[str] = []
         self.released: list[float] = []
+        self.measures = True
+        self.profiled: list[tuple[str, serving_pb2.ProfileModelRequest]] = []
         self.numbers = itertools.count()
         self.requests: dict[str, serving_pb2.LoadModelResponse] = {}
         self.gate = Gate()
@@ -280,6 +282,16 @@ class FakeServing(serving_pb2_grpc.ServingServiceServicer):
         response = lambda: serving_pb2.WatchModelResponse(model=model)  # noqa: E731
         async for update in watch(model, response):
             yield update
+
+    async def ProfileModel(self, request, context):
+        held = self.leases.get(request.lease_id)
+        if held is None or not self.measures:
+            raise FailedPrecondition("there is nothing to measure")
+        self.profiled.append((held.digest, request))
+        response = serving_pb2.ProfileModelResponse(tokens_per_second=640, memory_bytes=1 << 30)
+        response.ttft_p50.FromMilliseconds(20)
+        response.ttft_p95.FromMilliseconds(35)
+        return response
 
     async def RenewLease(self, request, context):
         held = self.leases.get(request.lease_id)

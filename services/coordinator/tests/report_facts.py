@@ -10,6 +10,7 @@ from assay_coordinator.domain.progress import (
     EvaluationStatus,
     Histogram,
     LayerFact,
+    MeasuredServing,
     ScoreFacts,
     VariantStatus,
 )
@@ -134,8 +135,20 @@ def rich_facts():
             continue
         size = {"dense": 32, "gptq": 7, "magnitude": 18}[each.method]
         changed = {} if each.method == "dense" else {"layers": layers, "histogram": histogram}
-        artifact = each.artifact.model_copy(update={"packed_bytes": size << 20, **changed})
-        made.append(each.model_copy(update={"artifact": artifact}))
+        costs = {
+            "packed_bytes": size << 20, "decode_bytes_per_token": (size - 1) << 20,
+            "flops_per_token": 14_000_000, "wall_seconds": float(size), "device": "cpu",
+            "peak_memory_bytes": size << 25,
+        }  # fmt: skip
+        measured = MeasuredServing(
+            ttft_p50_seconds=0.1, ttft_p95_seconds=0.2, tokens_per_second=1000 + size,
+            memory_bytes=3 << 30,
+        )  # fmt: skip
+        artifact = each.artifact.model_copy(update={**costs, **changed})
+        engine = each.engine.model_copy(update={"device_class": "cpu"})
+        made.append(
+            each.model_copy(update={"artifact": artifact, "measured": measured, "engine": engine})
+        )
     second = made[1].model_copy(
         update={"key": "demo/gptq-3bit-g128/seed1", "calibration_seed": 1, "position": 5}
     )

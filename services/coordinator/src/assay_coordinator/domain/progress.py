@@ -56,7 +56,11 @@ class ArtifactFacts(_Document):
     tokenizer_digest: str = ""
     chat_template_digest: str = ""
     backend: str = ""
-    wall_seconds: float = 0.0
+    wall_seconds: float = 0.0  # of the job that made it, also where it was found
+    peak_memory_bytes: int = 0
+    device: str = ""
+    flops_per_token: int = 0  # counted, not measured
+    decode_bytes_per_token: int = 0
     cache_hit: bool = False
     layers: tuple[LayerFact, ...] = ()
     histogram: Histogram | None = None  # of the module that changed most
@@ -73,6 +77,30 @@ class EngineFacts(_Document):
     device_class: str = ""
     tokenizer_digest: str = ""
     chat_template_digest: str = ""
+
+
+class ServingLoad(_Document):
+    """What a variant is measured with; short, so that it does not hold up others."""
+
+    prompt_tokens: int = 128
+    completion_tokens: int = 64
+    concurrency: int = 8
+    requests: int = 32
+
+
+class MeasuredServing(_Document):
+    """What was measured of a variant on its engine."""
+
+    ttft_p50_seconds: float
+    ttft_p95_seconds: float
+    tokens_per_second: float
+    memory_bytes: int
+    load: ServingLoad = ServingLoad()
+
+    @property
+    def milliseconds_per_token(self) -> float:
+        """What a request waits for each of its tokens, at this many requests in flight."""
+        return 1000.0 * self.load.concurrency / self.tokens_per_second
 
 
 class Counts(_Document):
@@ -169,6 +197,7 @@ class VariantStatus(_Document):
     compression: Progress = Progress()
     artifact: ArtifactFacts | None = None
     engine: EngineFacts | None = None
+    measured: MeasuredServing | None = None
     error: dict[str, Any] | None = None
 
     @property

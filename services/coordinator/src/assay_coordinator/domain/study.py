@@ -144,6 +144,12 @@ class StudySpec(_Strict):
         " endpoint in `models` the first model.",
     )
 
+    profile: bool = Field(
+        default=False,
+        description="Measure each variant's latency, throughput and memory on the engine that"
+        " evaluated it.",
+    )
+
     @field_validator("dimensions", "calibration_seeds", "parser_versions")
     @classmethod
     def _unique(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:

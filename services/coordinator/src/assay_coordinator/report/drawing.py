@@ -104,9 +104,10 @@ def _point(axis: Any, x: float, variant: ReportVariant, score: ReportScore) -> N
 def draw_pareto(
     found: Sequence[tuple[ReportVariant, float, float]],
     best: Sequence[tuple[ReportVariant, float, float]],
+    label: str,
     figure: Any,
 ) -> None:
-    """Mean trust against packed size, with the frontier as a step line."""
+    """Mean trust against a cost, with the frontier as a step line."""
     axis = figure.subplots()
     axis.step(
         [size for _, size, _ in best], [trust for _, _, trust in best],
@@ -119,9 +120,28 @@ def draw_pareto(
         axis.annotate(
             short(variant.label), (size, trust), (5, 5), textcoords="offset points", fontsize=8
         )
-    axis.set_xlabel("packed weights, MiB")
+    axis.set_xlabel(label)
     axis.set_ylabel("mean trust score")
     axis.margins(x=0.12, y=0.15)
+    _legend(figure, [variant for variant, _, _ in found])
+
+
+def draw_costs(
+    rows: Sequence[tuple[str, Sequence[tuple[str, Sequence[tuple[ReportVariant, float, float]]]]]],
+    figure: Any,
+) -> None:
+    """One row of panels per value, one column per cost."""
+    grid = figure.subplots(len(rows), len(rows[0][1]), squeeze=False, sharex="col")
+    for axes, (value, panels) in zip(grid, rows, strict=True):
+        for axis, (cost, points) in zip(axes, panels, strict=True):
+            for variant, x, y in points:
+                marker, colour = style_of(variant.method)
+                axis.plot([x], [y], marker, color=colour, markersize=6)
+            axis.margins(0.15)
+            if axes is grid[-1]:
+                axis.set_xlabel(cost)
+        axes[0].set_ylabel(value)
+    _legend(figure, [variant for variant, _, _ in rows[0][1][0][1]])
 
 
 def draw_falls(by_dimension: dict[str, list[tuple[ReportVariant, float]]], figure: Any) -> None:

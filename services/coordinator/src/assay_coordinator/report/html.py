@@ -43,6 +43,7 @@ def render_html(data: ReportData) -> bytes:
         changed=sum(variant.histogram is not None for variant in data.variants),
         seeds=_pictures(plots.seeds(data)),
         texts=any(flip.texts for group in data.flips for flip in group.flips),
+        measured=any(v.measured or v.compression_seconds for v in data.variants),
         style=_STYLE,
         policy=f"default-src 'none'; style-src 'sha256-{style_hash}'; img-src data:; "
         "base-uri 'none'; form-action 'none'",
@@ -81,7 +82,13 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        points=_points, signed=_signed, p=_p_value, share=_share, span=_span, short=_short
+        points=_points,
+        signed=_signed,
+        p=_p_value,
+        share=_share,
+        span=_span,
+        short=_short,
+        gib=_gib,
     )
     return environment
 
@@ -110,6 +117,10 @@ def _p_value(value: float | None) -> str:
 
 def _share(part: float, whole: float) -> str:
     return _NOTHING if not whole else f"{100 * part / whole:.1f} %"
+
+
+def _gib(size: int | None) -> str:
+    return f"{size / 2**30:.2f} GiB" if size else _NOTHING
 
 
 def _short(digest: str) -> str:

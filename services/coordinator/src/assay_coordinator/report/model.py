@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from assay_coordinator.domain.comparison import Comparison, GateResult
 from assay_coordinator.domain.flips import FlipGroup
-from assay_coordinator.domain.progress import Histogram, LayerFact
+from assay_coordinator.domain.progress import Histogram, LayerFact, MeasuredServing
 from assay_core.recipes import METHODS
 
 SCHEMA_VERSION = 1
@@ -33,6 +33,13 @@ class ReportVariant(_Part):
     bits_per_weight: float | None = None
     sparsity: float | None = None
     packed_bytes: int | None = None
+    flops_per_token: int | None = None  # counted, not measured
+    decode_bytes_per_token: int | None = None
+    compression_seconds: float | None = None
+    compression_peak_bytes: int | None = None
+    compressed_on: str = ""
+    measured: MeasuredServing | None = None
+    measured_on: str = ""  # engine and device
     is_reference: bool = False
     layers: tuple[LayerFact, ...] = ()
     histogram: Histogram | None = None

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from assay_coordinator.report import drawing
+from assay_coordinator.report.costs import against_computation, frontiers
 from assay_coordinator.report.drawing import mean
 from assay_coordinator.report.figures import Plot
 from assay_coordinator.report.model import ReportData, ReportScore, ReportVariant
@@ -32,8 +33,9 @@ def trust_against_bits(data: ReportData) -> list[Plot]:
 
 
 def overview(data: ReportData) -> list[Plot]:
-    """Frontier of trust against bytes, and which dimensions fall most."""
-    return [plot for make in (_pareto, _falls) if (plot := make(data)) is not None]
+    """Frontiers of trust against its costs, and which dimensions fall most."""
+    others = (against_computation(data), _falls(data))
+    return [*frontiers(data), *(plot for plot in others if plot is not None)]
 
 
 def heat_map(data: ReportData) -> Plot | None:
@@ -168,34 +170,6 @@ def _described(variant: ReportVariant, score: ReportScore) -> str:
     if score.interval_low is not None and score.interval_high is not None:
         text += f" [{score.interval_low:.1f}, {score.interval_high:.1f}]"
     return text + ("" if score.complete else " (incomplete)")
-
-
-def _mean_trust(data: ReportData, variant: ReportVariant) -> float | None:
-    """Mean over the trust dimensions; None unless it has all that any variant has."""
-    trust = [d for d in data.dimensions if d != "utility" and _cells(data, d)]
-    scores = [data.score(variant.key, d) for d in trust]
-    values = [score.shown for score in scores if score is not None and score.shown is not None]
-    return sum(values) / len(values) if values and len(values) == len(trust) else None
-
-
-def _pareto(data: ReportData) -> Plot | None:
-    found = [
-        (variant, variant.packed_bytes / 2**20, trust)
-        for variant in data.variants
-        if variant.packed_bytes and (trust := _mean_trust(data, variant)) is not None
-    ]
-    if len(found) < 2:
-        return None
-    best: list[tuple[ReportVariant, float, float]] = []
-    for point in sorted(found, key=lambda each: (each[1], -each[2])):
-        if not best or point[2] > best[-1][2]:
-            best.append(point)
-    summary = "on the frontier: " + "; ".join(
-        f"{variant.label}, {size:.1f} MiB, {trust:.1f}" for variant, size, trust in best
-    )
-    draw = partial(drawing.draw_pareto, found, best)
-    title = "Mean trust against size: the frontier"
-    return Plot("pareto", title, summary, 2 * _WIDTH, 3.4, draw)
 
 
 def _falls(data: ReportData) -> Plot | None:

@@ -14,9 +14,11 @@ from assay_coordinator.domain.progress import (
     EngineFacts,
     Histogram,
     LayerFact,
+    MeasuredServing,
     Progress,
     ScenarioFacts,
     ScoreFacts,
+    ServingLoad,
 )
 from assay_coordinator.domain.study import ModelSpec, StudySpec
 from assay_core.errors import AssayError, Internal, from_proto
@@ -78,6 +80,10 @@ def artifact(variant: compression_pb2.Variant) -> ArtifactFacts:
         chat_template_digest=made.chat_template_digest,
         backend=made.run.backend,
         wall_seconds=made.run.wall_time.ToNanoseconds() / 1e9,
+        peak_memory_bytes=made.run.peak_memory_bytes,
+        device=made.run.device,
+        flops_per_token=made.efficiency.flops_per_token,
+        decode_bytes_per_token=made.efficiency.decode_bytes_per_token,
         cache_hit=variant.cache_hit,
         layers=_layers(made.modules),
         histogram=_histogram(made.modules),
@@ -147,6 +153,17 @@ def engine(response: serving_pb2.DescribeEngineResponse) -> EngineFacts:
         device_class=described.device_class,
         tokenizer_digest=response.tokenizer_digest,
         chat_template_digest=response.chat_template_digest,
+    )
+
+
+def measured(response: serving_pb2.ProfileModelResponse, load: ServingLoad) -> MeasuredServing:
+    """What serving measured."""
+    return MeasuredServing(
+        ttft_p50_seconds=response.ttft_p50.ToNanoseconds() / 1e9,
+        ttft_p95_seconds=response.ttft_p95.ToNanoseconds() / 1e9,
+        tokens_per_second=response.tokens_per_second,
+        memory_bytes=response.memory_bytes,
+        load=load,
     )
 
 

@@ -22,6 +22,7 @@ from assay_coordinator.domain.policy import (
 from assay_coordinator.domain.progress import (
     Counts,
     EvaluationStatus,
+    MeasuredServing,
     Progress,
     ScenarioFacts,
     ScoreFacts,
@@ -213,8 +214,20 @@ def variant_message(
         error=error_message(variant.error),
         phase=variant.phase,
         compression=progress_message(variant.compression),
+        measured=_measured_message(variant.measured) if variant.measured else None,
         evaluations=[_evaluation_message(e, main_parser, scenarios) for e in evaluations],
     )
+
+
+def _measured_message(measured: MeasuredServing) -> coordination_pb2.MeasuredServing:
+    message = coordination_pb2.MeasuredServing(
+        tokens_per_second=measured.tokens_per_second,
+        memory_bytes=measured.memory_bytes,
+        **measured.load.model_dump(),
+    )
+    message.ttft_p50.FromNanoseconds(round(1e9 * measured.ttft_p50_seconds))
+    message.ttft_p95.FromNanoseconds(round(1e9 * measured.ttft_p95_seconds))
+    return message
 
 
 def _evaluation_message(

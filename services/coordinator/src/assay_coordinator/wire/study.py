@@ -57,6 +57,7 @@ def spec_from_message(message: coordination_pb2.StudySpec) -> StudySpec:
             gate=gate,
             early_stopping=_early_stopping(message),
             reference=message.reference,
+            profile=message.profile,
         )
     except ValidationError as error:
         raise invalid_argument(error, "spec", StudySpec, reason="INVALID_STUDY") from None
@@ -93,4 +94,5 @@ def spec_message(spec: StudySpec) -> coordination_pb2.StudySpec:
         if spec.early_stopping
         else None,
         reference=spec.reference,
+        profile=spec.profile,
     )

@@ -17,6 +17,7 @@ from assay_coordinator.workflows.context import VariantWork
 from assay_coordinator.workflows.following import ModelNeededError, follow_evaluation
 from assay_coordinator.workflows.leases import LeaseKeeper, held_lease
 from assay_coordinator.workflows.looking import evaluate_in_looks
+from assay_coordinator.workflows.profiling import measure, measure_alone
 from assay_core.errors import AssayError, is_retryable, to_document
 from assay_core.pb import evaluation_pb2
 
@@ -121,12 +122,14 @@ async def _run_all(work: VariantWork, artifact: ArtifactFacts, planned: Sequence
         done = await asyncio.gather(*(_evaluate(work, plan, None) for plan in stored))
         waiting += [plan for plan, ended in zip(stored, done, strict=True) if not ended]
     if not waiting:
+        await measure_alone(work, artifact)
         return
     await work.set(phase="loading", state="WAITING_FOR_MODEL")
     async with held_lease(work, artifact) as keeper:
         await keeper.lease()
         await work.set(phase="evaluating", state="RUNNING")
         await asyncio.gather(*(_evaluate(work, plan, keeper) for plan in waiting))
+        await measure(work, keeper)
 
 
 async def _evaluate(work: VariantWork, plan: Planned, keeper: LeaseKeeper | None) -> bool:

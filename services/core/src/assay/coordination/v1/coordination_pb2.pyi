@@ -9,6 +9,7 @@ from assay.coordination.v1 import comparison_pb2 as _comparison_pb2
 from assay.evaluation.v1 import evaluation_pb2 as _evaluation_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -45,6 +46,7 @@ class StudySpec(_message.Message):
     PAPER_TEMPLATE_FIELD_NUMBER: _builtins.int
     EARLY_STOPPING_FIELD_NUMBER: _builtins.int
     REFERENCE_FIELD_NUMBER: _builtins.int
+    PROFILE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name for people."""
     prompt_profile: _builtins.str
@@ -63,6 +65,10 @@ class StudySpec(_message.Message):
     """What every other variant is compared with: the key of a variant (`demo/rtn-8bit/seed0`), or a model's short name
     (`endpoint:partner`) for its dense variant; empty means each model's own dense variant, or
     with an endpoint in `models` the first model.
+    """
+    profile: _builtins.bool
+    """Measure each variant's latency, throughput and memory on the engine that evaluated it, after its
+    evaluations: 32 requests of 128 + 64 tokens, 8 in flight. Default false.
     """
     @_builtins.property
     def models(self) -> _containers.RepeatedCompositeFieldContainer[_recipe_pb2.ModelRef]:
@@ -122,10 +128,11 @@ class StudySpec(_message.Message):
         paper_template: _builtins.str = ...,
         early_stopping: Global___EarlyStopping | None = ...,
         reference: _builtins.str = ...,
+        profile: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "early_stopping", b"early_stopping", "gate", b"gate", "pack", b"pack"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "calibration_seeds", b"calibration_seeds", "dimensions", b"dimensions", "early_stopping", b"early_stopping", "gate", b"gate", "models", b"models", "name", b"name", "pack", b"pack", "paper_template", b"paper_template", "parser_versions", b"parser_versions", "prompt_profile", b"prompt_profile", "recipes", b"recipes", "reference", b"reference", "row_limit", b"row_limit", "sampling_profile", b"sampling_profile", "seed", b"seed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "calibration_seeds", b"calibration_seeds", "dimensions", b"dimensions", "early_stopping", b"early_stopping", "gate", b"gate", "models", b"models", "name", b"name", "pack", b"pack", "paper_template", b"paper_template", "parser_versions", b"parser_versions", "profile", b"profile", "prompt_profile", b"prompt_profile", "recipes", b"recipes", "reference", b"reference", "row_limit", b"row_limit", "sampling_profile", b"sampling_profile", "seed", b"seed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -232,6 +239,7 @@ class StudyVariant(_message.Message):
     EVALUATIONS_FIELD_NUMBER: _builtins.int
     PHASE_FIELD_NUMBER: _builtins.int
     COMPRESSION_FIELD_NUMBER: _builtins.int
+    MEASURED_FIELD_NUMBER: _builtins.int
     key: _builtins.str
     """Key inside the study: `demo/gptq-4bit-g128/seed0`."""
     model: _builtins.str
@@ -260,6 +268,10 @@ class StudyVariant(_message.Message):
     def compression(self) -> _state_pb2.Progress:
         """Progress of the compression job."""
 
+    @_builtins.property
+    def measured(self) -> Global___MeasuredServing:
+        """What was measured of it on its engine, if the study asks for that (`profile`)."""
+
     def __init__(
         self,
         *,
@@ -274,14 +286,69 @@ class StudyVariant(_message.Message):
         evaluations: _abc.Iterable[Global___StudyEvaluation] | None = ...,
         phase: _builtins.str = ...,
         compression: _state_pb2.Progress | None = ...,
+        measured: Global___MeasuredServing | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["compression", b"compression", "error", b"error"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["compression", b"compression", "error", b"error", "measured", b"measured"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_digest", b"artifact_digest", "calibration_seed", b"calibration_seed", "compression", b"compression", "error", b"error", "evaluations", b"evaluations", "key", b"key", "label", b"label", "model", b"model", "phase", b"phase", "state", b"state", "variant_id", b"variant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_digest", b"artifact_digest", "calibration_seed", b"calibration_seed", "compression", b"compression", "error", b"error", "evaluations", b"evaluations", "key", b"key", "label", b"label", "measured", b"measured", "model", b"model", "phase", b"phase", "state", b"state", "variant_id", b"variant_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StudyVariant: _TypeAlias = StudyVariant  # noqa: Y015
+
+@_typing.final
+class MeasuredServing(_message.Message):
+    """Latency, throughput and memory of a variant on its engine. All numbers are measured."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TTFT_P50_FIELD_NUMBER: _builtins.int
+    TTFT_P95_FIELD_NUMBER: _builtins.int
+    TOKENS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    PROMPT_TOKENS_FIELD_NUMBER: _builtins.int
+    COMPLETION_TOKENS_FIELD_NUMBER: _builtins.int
+    CONCURRENCY_FIELD_NUMBER: _builtins.int
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    tokens_per_second: _builtins.float
+    """Generated tokens per second over all requests."""
+    memory_bytes: _builtins.int
+    """Resident memory of the engine in bytes."""
+    prompt_tokens: _builtins.int
+    """Prompt length in tokens."""
+    completion_tokens: _builtins.int
+    """Completion length in tokens."""
+    concurrency: _builtins.int
+    """Requests in flight."""
+    requests: _builtins.int
+    """Requests in all."""
+    @_builtins.property
+    def ttft_p50(self) -> _duration_pb2.Duration:
+        """Median time to first token."""
+
+    @_builtins.property
+    def ttft_p95(self) -> _duration_pb2.Duration:
+        """95th percentile of the time to first token."""
+
+    def __init__(
+        self,
+        *,
+        ttft_p50: _duration_pb2.Duration | None = ...,
+        ttft_p95: _duration_pb2.Duration | None = ...,
+        tokens_per_second: _builtins.float = ...,
+        memory_bytes: _builtins.int = ...,
+        prompt_tokens: _builtins.int = ...,
+        completion_tokens: _builtins.int = ...,
+        concurrency: _builtins.int = ...,
+        requests: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ttft_p50", b"ttft_p50", "ttft_p95", b"ttft_p95"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["completion_tokens", b"completion_tokens", "concurrency", b"concurrency", "memory_bytes", b"memory_bytes", "prompt_tokens", b"prompt_tokens", "requests", b"requests", "tokens_per_second", b"tokens_per_second", "ttft_p50", b"ttft_p50", "ttft_p95", b"ttft_p95"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MeasuredServing: _TypeAlias = MeasuredServing  # noqa: Y015
 
 @_typing.final
 class StudyEvaluation(_message.Message):
