@@ -11,7 +11,7 @@ CHART = Path(__file__).parents[2] / "charts" / "assay"
 CI_VALUES = sorted((CHART / "ci").glob("*-values.yaml"))
 CI_VALUES += [CHART.parents[1] / "k8s" / "values" / name for name in ("cpu-small.yaml", "gpu.yaml")]
 VERSIONS = ("1.31", "1.32", "1.33", "1.34")
-CUSTOM = {"Certificate", "PodMonitor", "PrometheusRule", "RayCluster"}
+CUSTOM = {"Certificate", "PodMonitor", "PrometheusRule", "RayCluster", "ScaledObject"}
 
 
 @pytest.mark.parametrize("values", CI_VALUES, ids=lambda path: path.stem)

@@ -9,6 +9,7 @@ CRDS = (
     "monitoring.coreos.com/v1/PodMonitor",
     "monitoring.coreos.com/v1/PrometheusRule",
     "cert-manager.io/v1/Certificate",
+    "keda.sh/v1alpha1/ScaledObject",
 )
 BUILT_IN = {
     "ConfigMap", "Deployment", "Job", "NetworkPolicy", "PersistentVolumeClaim", "Pod",
@@ -43,7 +44,16 @@ def test_what_is_on_by_default_can_be_switched_off(render, off, kind):
 
 
 @pytest.mark.parametrize(
-    "kind", ["Ingress", "Certificate", "PodMonitor", "PrometheusRule", "RayCluster"]
+    "kind",
+    [
+        "Ingress",
+        "Certificate",
+        "PodMonitor",
+        "PrometheusRule",
+        "RayCluster",
+        "ScaledObject",
+        "HorizontalPodAutoscaler",
+    ],
 )
 def test_what_is_off_by_default_is_not_rendered(render, kind):
     assert not render().of(kind)
@@ -119,6 +129,21 @@ def test_a_scaled_deployment_leaves_its_replicas_to_the_autoscaler(render):
     assert "replicas" not in found.one("Deployment", "t-assay-scoring")["spec"]
     (scaler,) = found.of("HorizontalPodAutoscaler")
     assert scaler["spec"]["scaleTargetRef"]["name"] == "t-assay-scoring"
+
+
+def test_keda_scales_ray_workers_where_it_is_and_can_ask_a_prometheus(render):
+    chart, asked = "serving.ray.mode=chart", "serving.ray.keda.prometheusAddress=http://p:9090"
+    assert not render(chart, asked).of("ScaledObject")
+    assert not render(chart, crds=CRDS).of("ScaledObject")
+    assert not render(asked, crds=CRDS).of("ScaledObject")
+    assert not render(chart, asked, "serving.ray.keda.mode=off", crds=CRDS).of("ScaledObject")
+    found = render(chart, asked, "serving.settings.max_engines=3", crds=CRDS)
+    (scaler,) = found.of("ScaledObject")
+    assert scaler["spec"]["scaleTargetRef"]["name"] == "t-assay-ray-worker"
+    assert "replicas" not in found.one("Deployment", "t-assay-ray-worker")["spec"]
+    (trigger,) = scaler["spec"]["triggers"]
+    assert trigger["metadata"]["query"].endswith(", 3)")
+    assert 'namespace="ns", component="serving"' in trigger["metadata"]["query"]
 
 
 def test_classifiers_keep_nothing_so_they_have_no_database_and_no_claim(render):

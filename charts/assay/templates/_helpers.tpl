@@ -100,6 +100,9 @@ evaluator-{{ $dimension }}: evaluator
 {{- if and (eq $v.serving.ray.mode "external") (not $v.serving.ray.address) -}}
 {{- fail "serving.ray.mode=external needs serving.ray.address (HOST:PORT of the GCS)" -}}
 {{- end -}}
+{{- if and (eq $v.serving.ray.keda.mode "on") (not $v.serving.ray.keda.prometheusAddress) -}}
+{{- fail "serving.ray.keda.mode=on needs serving.ray.keda.prometheusAddress: KEDA asks it which models are wanted" -}}
+{{- end -}}
 {{- if and $v.ingress.enabled (not $v.ingress.host) -}}
 {{- fail "ingress.enabled=true needs ingress.host" -}}
 {{- end -}}

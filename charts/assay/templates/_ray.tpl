@@ -119,3 +119,11 @@ spec:
 {{- dict "runtimeClassName" .Values.serving.runtimeClassName "priorityClassName" .Values.serving.priorityClassName
   "nodeSelector" $workers.nodeSelector "tolerations" $workers.tolerations "affinity" $workers.affinity | toYaml -}}
 {{- end -}}
+
+{{/* "true" if KEDA scales the workers. */}}
+{{- define "assay.rayKeda" -}}
+{{- $keda := .Values.serving.ray.keda -}}
+{{- if and (eq .Values.serving.ray.mode "chart") $keda.prometheusAddress -}}
+{{- include "assay.crd" (dict "root" . "mode" $keda.mode "api" "keda.sh/v1alpha1/ScaledObject") -}}
+{{- end -}}
+{{- end -}}
