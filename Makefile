@@ -27,6 +27,13 @@ setup: .venv/.ready .venvs/serving/.ready .venvs/compression/.ready ## Create th
 .venvs/compression/.ready: locks/compression.lock services/core/pyproject.toml services/compression/pyproject.toml tools/env.sh
 	@tools/env.sh .venvs/compression locks/compression.lock services/core services/compression
 
+.PHONY: mlflow
+mlflow: .venv/.mlflow ## Add MLflow to the environment of the command line (assay export mlflow)
+
+.venv/.mlflow: .venv/.ready locks/mlflow.lock
+	@python3 -m uv pip install --quiet --python .venv/bin/python --no-deps -r $(word 2,$^)
+	@touch $@
+
 .PHONY: lock
 lock: .venv/.ready ## Resolve the locks again (locks/*.lock); versions stay unless LOCK_ARGS=--upgrade
 	@python3 tools/lock.py $(LOCK_ARGS)

@@ -1,9 +1,11 @@
-"""Compile the three dependency locks (`make lock`); `--upgrade` moves every version to the newest.
+"""Compile the dependency locks (`make lock`); `--upgrade` moves every version to the newest.
 
 One lock per environment, because the packages cannot live together: llm-compressor and vLLM pin
 different compressed-tensors. A lock is a hashed requirements file: it names packages, never a host,
 so it installs from whatever index the machine is configured with. torch carries no hash, so that a
 machine which offers a CPU wheel of the same version (UV_FIND_LINKS) may use it.
+
+`mlflow.lock` is what the extra of that name adds to the base environment, at its versions.
 """
 
 from __future__ import annotations
@@ -24,6 +26,9 @@ ENVIRONMENTS = {
     "serving": ["core", "serving", "scoring"],
     "compression": ["core", "compression"],
 }
+
+# extra of the command line -> its lock holds what it adds to `base`
+EXTRAS = ("mlflow",)
 
 HEADER = "# Made by `make lock` (tools/lock.py).\n"
 
@@ -84,7 +89,34 @@ def compile_lock(environment: str, *, upgrade: bool, attempts: int = 5) -> None:
     print(f"{target.relative_to(ROOT)}: {target.read_text().count('==')} packages")
 
 
+def compile_extra(extra: str) -> None:
+    """Resolve an extra beside `base.lock` into `locks/<extra>.lock`, without what base has."""
+    base = ROOT / "locks" / "base.lock"
+    project = tomllib.loads((SERVICES / "cli" / "pyproject.toml").read_text())["project"]
+    with tempfile.TemporaryDirectory() as scratch:
+        source, output = Path(scratch, "in.txt"), Path(scratch, "out.lock")
+        source.write_text("\n".join(project["optional-dependencies"][extra]) + "\n")
+        command = [
+            sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--python-version", "3.11",
+            "--generate-hashes", "--no-annotate", "--no-header", "--constraint", str(base),
+            "--output-file", str(output), str(source),
+        ]  # fmt: skip
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        if result.returncode:
+            raise SystemExit(f"{extra}: could not be resolved\n{result.stderr}")
+        known = set(re.findall(r"(?m)^[^\s#]+==\S+", base.read_text()))
+        blocks = re.findall(r"(?m)^[^\s#]+==.*(?:\n    .*)*\n", output.read_text())
+    added = [block for block in blocks if block.split(maxsplit=1)[0] not in known]
+    target = ROOT / "locks" / f"{extra}.lock"
+    target.write_text(HEADER + "".join(added))
+    print(f"{target.relative_to(ROOT)}: {len(added)} packages")
+
+
 if __name__ == "__main__":
     names = [name for name in sys.argv[1:] if name != "--upgrade"]
     for each in names or ENVIRONMENTS:
-        compile_lock(each, upgrade="--upgrade" in sys.argv)
+        if each not in EXTRAS:
+            compile_lock(each, upgrade="--upgrade" in sys.argv)
+    for extra in EXTRAS:
+        if not names or extra in names or "base" in names:
+            compile_extra(extra)

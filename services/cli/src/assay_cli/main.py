@@ -10,6 +10,7 @@ from assay_cli.commands import (
     data,
     evidence,
     examples,
+    export,
     models,
     report,
     score,
@@ -31,6 +32,7 @@ report.register(app)
 score.register(app)
 evidence.register(app)
 examples.register(app)
+app.add_typer(export.app, name="export", rich_help_panel="Results")
 variants.register(app)
 app.add_typer(variants.app, name="variants", rich_help_panel="Models")
 app.add_typer(models.app, name="model", rich_help_panel="Models")
