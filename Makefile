@@ -34,6 +34,10 @@ mlflow: .venv/.mlflow ## Add MLflow to the environment of the command line (assa
 	@python3 -m uv pip install --quiet --python .venv/bin/python --no-deps -r $(word 2,$^)
 	@touch $@
 
+# GPTQModel, which the GPTQ format is tested against; nothing of ours is installed beside it.
+.venvs/gptqmodel/.ready: locks/gptqmodel.lock tools/env.sh
+	@tools/env.sh .venvs/gptqmodel locks/gptqmodel.lock
+
 .PHONY: lock
 lock: .venv/.ready ## Resolve the locks again (locks/*.lock); versions stay unless LOCK_ARGS=--upgrade
 	@python3 tools/lock.py $(LOCK_ARGS)
@@ -93,6 +97,10 @@ test-coordinator: .venv/.ready ## Tests of coordinator, command line and chart
 .PHONY: test-compression
 test-compression: .venvs/compression/.ready ## Tests of the compression service
 	@.venvs/compression/bin/python -m pytest services/compression
+
+.PHONY: test-gptqmodel
+test-gptqmodel: .venvs/compression/.ready .venvs/gptqmodel/.ready ## The GPTQ format both ways against GPTQModel itself
+	@.venvs/compression/bin/python -m pytest services/compression/tests/test_gptqmodel.py -m "gptqmodel or compression"
 
 .PHONY: test-serving
 test-serving: .venvs/serving/.ready ## Tests of serving, with a real vLLM engine, and of scoring

@@ -29,5 +29,5 @@ retry uv venv --quiet --allow-existing --python 3.11 "$venv"
 retry uv pip install --quiet --python "$venv/bin/python" --no-deps -r "$lock"
 editable=()
 for package in "$@"; do editable+=(-e "$package"); done
-retry uv pip install --quiet --python "$venv/bin/python" --no-deps --no-build-isolation "${editable[@]}"
+[ $# -eq 0 ] || retry uv pip install --quiet --python "$venv/bin/python" --no-deps --no-build-isolation "${editable[@]}"
 touch "$venv/.ready"

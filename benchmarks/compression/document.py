@@ -24,8 +24,8 @@ cores ({processor}), no GPU, shared with other work: times are noisy, ratios les
 Over {documents} held-out documents of the demo pack ({tokens:,} predicted tokens), dense layout,
 float32. Calibration: {samples} sequences of {length} tokens; the median of {runs} seed(s) and their
 range. Excess: nats per token more than dense, with its standard error over documents (median seed).
-MiB: of all weights in packed form. Published: Llama-2-7B on WikiText-2, dense → compressed, from
-[Wanda's README]({wanda}) and, marked ?, [AWQ]({awq}) from memory.
+MiB: of all weights in packed form. Published: Llama-2-7B on WikiText-2, dense → compressed: pruning
+from [Wanda's README]({wanda}), quantization from [AWQ]({awq}), Table 4.
 
 | recipe | perplexity | over seeds | excess ± SE | bits/weight | zeros | MiB | s | published |
 |---|---|---|---|---|---|---|---|---|

@@ -24,6 +24,14 @@ from assay_core.client import call, channel
 from assay_core.pb import common_pb2, compression_pb2, compression_pb2_grpc
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """GPTQModel takes a minute to start: it is run when it is asked for by its mark."""
+    if "gptqmodel" not in config.getoption("markexpr"):
+        for item in items:
+            if item.get_closest_marker("gptqmodel"):
+                item.add_marker(pytest.mark.skip(reason="make test-gptqmodel"))
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
