@@ -110,6 +110,10 @@ test-serving: .venvs/serving/.ready ## Tests of serving, with a real vLLM engine
 test-families: .venvs/serving/.ready ## Serve every family and packing, one engine start each; 20 swaps against offline vLLM
 	@.venvs/serving/bin/python -m pytest services/serving/tests/test_families.py services/serving/tests/test_offline.py
 
+.PHONY: test-scaling
+test-scaling: .venvs/serving/.ready ## An engine that scales from one replica to two under load, across swaps
+	@.venvs/serving/bin/python -m pytest services/serving/tests/test_scaling.py
+
 .PHONY: test-external
 test-external: .venvs/serving/.ready ## Generate through an endpoint that is not ours: a `vllm serve` process
 	@.venvs/serving/bin/python -m pytest services/serving/tests/test_vllm_serve.py

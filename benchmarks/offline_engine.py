@@ -26,10 +26,12 @@ def main() -> None:
     # vLLM prints to the standard output of all its processes: ours is a copy, theirs is stderr.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    os.environ.update(engine_environment(RaySettings(home=Path(), threads=os.cpu_count() or 1)))
+    spec = EngineSpec(**json.loads(spec_json))
+    settings = RaySettings(home=Path(), threads=os.cpu_count() or 1)
+    os.environ.update(engine_environment(settings, spec))
     from vllm import LLM
 
-    llm = LLM(**engine_keywords(path, EngineSpec(**json.loads(spec_json))), disable_log_stats=True)
+    llm = LLM(**engine_keywords(path, spec), disable_log_stats=True)
     workloads = json.loads(Path(workloads_json).read_text())
     print(json.dumps({"ready": True}), file=answers, flush=True)
     for line in sys.stdin:

@@ -115,7 +115,7 @@ def checkpoint(path: Path, *, weight: float, hidden: int = 8) -> str:
 class World:
     """A manager with its parts, and checkpoints a, b (one family) and c (another)."""
 
-    def __init__(self, home: Path, **settings: object) -> None:
+    def __init__(self, home: Path, *, checkpoints: bool = True, **settings: object) -> None:
         self.settings = ServingSettings(home=home, **settings)
         self.runtime = MemoryRuntime()
         self.clock = Clock()
@@ -126,11 +126,11 @@ class World:
         self.manager = ModelManager(
             self.settings, self.runtime, endpoints, self.registry, self.clock
         )
-        self.uri = {
-            "a": checkpoint(home / "a", weight=1.0),
-            "b": checkpoint(home / "b", weight=2.0),
-            "c": checkpoint(home / "c", weight=1.0, hidden=16),
-        }
+        self.uri = {name: str(home / name) for name in "abc"}
+        if checkpoints:
+            checkpoint(home / "a", weight=1.0)
+            checkpoint(home / "b", weight=2.0)
+            checkpoint(home / "c", weight=1.0, hidden=16)
 
     async def load(self, name: str, ttl: float = 60.0, **fields: object):
         request = LoadRequest("default", self.uri[name], ttl=ttl, **fields)

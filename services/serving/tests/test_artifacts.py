@@ -14,9 +14,12 @@ from assay_core.digest import sha256_bytes
 from assay_core.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound
 from assay_core.manifest import build_manifest, write_manifest
 from assay_serving.artifacts import Artifact, open_artifact, verify_files
+from assay_serving.description import describe
 from assay_serving.domain import EngineOptions
+from assay_serving.engine.arguments import engine_keywords, gpus, replica_numbers
 from assay_serving.engine.chat import PLAIN_TEMPLATE
 from assay_serving.engine.identity import engine_spec, identity_of
+from assay_serving.settings import ServingSettings
 
 CONFIG = {
     "architectures": ["LlamaForCausalLM"],
@@ -164,3 +167,57 @@ def test_an_engine_that_cannot_be_had_here_is_refused_by_option(tmp_path, option
     with pytest.raises(InvalidArgument) as refusal:
         engine_spec(artifact, options, default_max_len=8192)
     assert refusal.value.field == field
+
+
+def test_a_share_of_a_gpu_is_refused_where_there_is_none(tmp_path):
+    artifact = opened(make(tmp_path / "a"))
+    with pytest.raises(FailedPrecondition) as refusal:
+        engine_spec(artifact, EngineOptions(gpu_share=0.5), default_max_len=8192)
+    assert (refusal.value.field, refusal.value.reason) == ("options.gpu_share", "NO_GPU")
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        (EngineOptions(replicas=3, max_replicas=2), "options.max_replicas"),
+        (EngineOptions(gpu_share=0.5, tensor_parallel_size=2), "options.gpu_share"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(tmp_path, options, field):
+    artifact = opened(make(tmp_path / "a"))
+    with pytest.raises(InvalidArgument) as refusal:
+        engine_spec(artifact, options, default_max_len=8192, device="cuda")
+    assert refusal.value.field == field
+
+
+def test_a_load_sets_up_its_engine_over_the_settings(tmp_path):
+    make(tmp_path / "a")
+    settings = ServingSettings(home=tmp_path, replicas=2, max_replicas=4, kv_cache_gib=3)
+    default = describe(settings, str(tmp_path / "a"), EngineOptions())
+    assert replica_numbers(default.spec) == {
+        "autoscaling_config": {
+            "min_replicas": 2,
+            "initial_replicas": 2,
+            "max_replicas": 4,
+            "target_ongoing_requests": 2.0,
+        }
+    }
+    assert default.spec.kv_cache_gib == 3
+    chosen = EngineOptions(replicas=5, max_replicas=5, kv_cache_gib=1)
+    other = describe(settings, str(tmp_path / "a"), chosen)
+    assert replica_numbers(other.spec) == {"num_replicas": 5}
+    assert other.engine_id != default.engine_id
+
+
+def test_on_a_gpu_share_and_cache_reach_ray_and_the_engine(tmp_path):
+    artifact = opened(make(tmp_path / "a"))
+    options = EngineOptions(gpu_share=0.25, kv_cache_gib=2)
+    spec = engine_spec(artifact, options, default_max_len=8192, device="cuda")
+    assert gpus(spec) == 0.25
+    keywords = engine_keywords("x", spec)
+    assert keywords["gpu_memory_utilization"] == 0.25
+    assert keywords["kv_cache_memory_bytes"] == 2 * 2**30
+    parallel = EngineOptions(tensor_parallel_size=4)
+    spec = engine_spec(artifact, parallel, default_max_len=8192, device="cuda")
+    assert gpus(spec) == 4
+    assert "gpu_memory_utilization" not in engine_keywords("x", spec)

@@ -11,7 +11,7 @@ import signal
 
 import grpc
 import pytest
-from services.serving.tests.conftest import command_of, descendants, until
+from services.serving.tests.conftest import command_of, descendants, start_gateway, until
 
 from assay_core.client import call
 from assay_core.errors import AssayError, FailedPrecondition, Unavailable, from_rpc_error
@@ -54,9 +54,48 @@ async def test_a_killed_engine_is_unavailable_with_retry_and_the_next_load_start
         assert after["x", 0].text == before["x", 0].text
 
 
-async def test_a_forced_unload_waits_for_what_is_generated_and_leaves_no_engine(
-    gateway, client, variants
-):
+async def test_sigterm_ends_every_process_and_exits_cleanly(gateway, client, variants):
+    await client.load(variants["a"], ttl=0)
+    below = descendants(gateway.process.pid)
+    assert below, "Ray is running"
+    gateway.process.terminate()
+    assert await asyncio.to_thread(gateway.process.wait, 60) == 0
+    assert not {pid: name for pid, name in below.items() if command_of(pid) == name}
+
+
+@pytest.fixture(scope="module")
+def again(gateway):
+    """A new gateway in the place of the session's, which has ended."""
+    started = start_gateway(gateway.home, port=gateway.port)
+    yield started
+    started.process.terminate()
+    assert started.process.wait(timeout=60) == 0
+
+
+async def test_a_new_gateway_loads_again_what_was_wanted_without_a_lease(again, variants):
+    async with again.client() as client:
+        request = pb.ListModelsRequest()
+        request.options.filter = "wanted = true"
+        (lost,) = (await call(client.stub.ListModels, request)).models
+        assert not lost.ready
+        assert lost.meta.progress.phase.startswith("server restarted")
+        found = await client.settled(lost.meta.id)
+        while not found.ready:  # a watch that began before the first look has ended at once
+            found = await client.settled(lost.meta.id)
+            assert found.meta.error.code == ""
+            await asyncio.sleep(0.1)
+        assert (found.meta.progress.phase, found.leases) == ("resident", 0)
+        async with client.leased(variants["a"]) as lease:
+            assert lease.digest == found.artifact_digest
+            assert (await client.generate(lease, [item("x")]))["x", 0].text
+
+
+async def test_a_forced_unload_waits_for_what_is_generated_and_leaves_no_engine(again, variants):
+    async with again.client() as client:
+        await unload_by_force(again, client, variants)
+
+
+async def unload_by_force(gateway, client, variants):
     lease = await client.load(variants["a"])
     engine = [pid for pid, name in descendants(gateway.process.pid).items() if "VLLM::" in name]
     assert engine
@@ -70,14 +109,6 @@ async def test_a_forced_unload_waits_for_what_is_generated_and_leaves_no_engine(
     with pytest.raises(FailedPrecondition) as refusal:
         await client.generate(lease, [item("x")])
     assert refusal.value.reason == "LEASE_NOT_HELD"
-
-
-async def test_sigterm_ends_every_process_and_exits_cleanly(gateway, client, variants):
-    below = descendants(gateway.process.pid)
-    assert below, "Ray is running"
-    gateway.process.terminate()
-    assert await asyncio.to_thread(gateway.process.wait, 60) == 0
-    assert not {pid: name for pid, name in below.items() if command_of(pid) == name}
 
 
 async def first_error(gateway, lease) -> AssayError | None:

@@ -282,4 +282,4 @@ async def test_an_id_that_is_in_flight_is_refused(world):
 
 
 def test_every_listed_filter_is_a_field_of_the_records():
-    assert set(FIELDS) == {"artifact_digest", "artifact_uri", "engine_id", "ready"}
+    assert set(FIELDS) == {"artifact_digest", "artifact_uri", "engine_id", "ready", "wanted"}

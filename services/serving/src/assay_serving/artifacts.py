@@ -123,6 +123,11 @@ class Artifact:
             }
         )
 
+    def weight_bytes(self, dtype: str) -> int:
+        """Bytes of the weights in an engine that holds them in `dtype`; packed ones as stored."""
+        stored = sum(file.stat().st_size for file in self.path.glob("*.safetensors"))
+        return stored if self.packed else stored * item_bytes(dtype) // item_bytes(self.dtype)
+
     def _own_template(self) -> str | None:
         file = self.path / TEMPLATE_FILE
         if file.is_file():
@@ -132,6 +137,11 @@ class Artifact:
             template = _read_json(settings).get("chat_template")
             return template if isinstance(template, str) else None
         return None
+
+
+def item_bytes(dtype: str) -> int:
+    """Bytes of one number: 4 of `float32`, 2 of the half-precision types."""
+    return 4 if dtype == "float32" else 2
 
 
 def open_artifact(

@@ -47,13 +47,17 @@ _FINISH = {
 
 
 def engine_options(message: pb.EngineOptions) -> EngineOptions:
-    """Options with the contract's defaults filled in."""
+    """Options as they are asked for; what is absent is left to the settings."""
     return EngineOptions(
-        dtype=message.dtype or "auto",
-        kv_cache_dtype=message.kv_cache_dtype or "auto",
+        dtype=message.dtype,
+        kv_cache_dtype=message.kv_cache_dtype,
         max_model_len=message.max_model_len,
-        tensor_parallel_size=message.tensor_parallel_size or 1,
-        replicas=message.replicas or 1,
+        tensor_parallel_size=message.tensor_parallel_size,
+        replicas=message.replicas,
+        max_replicas=message.max_replicas,
+        target_ongoing_requests=message.target_ongoing_requests,
+        gpu_share=message.gpu_share,
+        kv_cache_gib=message.kv_cache_gib,
     )
 
 

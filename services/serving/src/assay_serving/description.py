@@ -10,6 +10,7 @@ from assay_serving.domain import EngineIdentity, EngineOptions, EngineSpec
 from assay_serving.endpoints import Endpoint
 from assay_serving.engine.identity import engine_spec, identity_of
 from assay_serving.engine_ports import Loadable
+from assay_serving.residency import engine_bytes
 from assay_serving.settings import ServingSettings
 
 
@@ -23,6 +24,7 @@ class Description:
     engine_id: str
     tokenizer_digest: str
     chat_template_digest: str
+    memory_bytes: int = 0  # of all replicas at their most; 0: nothing of ours
 
     @classmethod
     def of(cls, artifact: Artifact, spec: EngineSpec, identity: EngineIdentity) -> Description:
@@ -35,6 +37,10 @@ class Description:
             "max_model_len": spec.max_model_len,
             "tensor_parallel_size": spec.tensor_parallel_size,
             "replicas": spec.replicas,
+            "max_replicas": spec.max_replicas,
+            "target_ongoing_requests": spec.target_ongoing_requests,
+            "gpu_share": spec.gpu_share,
+            "kv_cache_gib": spec.kv_cache_gib,
         }
         return cls(
             artifact,
@@ -43,6 +49,7 @@ class Description:
             f"engine-{hex_of(digest_of(key))[:12]}",
             artifact.tokenizer_digest,
             artifact.chat_template_digest,
+            engine_bytes(spec, artifact.weight_bytes(spec.dtype)),
         )
 
 
@@ -66,5 +73,5 @@ def describe(
         cache=settings.download_cache,
         expected_digest=expected_digest,
     )
-    spec = engine_spec(artifact, options, settings.max_model_len)
+    spec = engine_spec(artifact, options.over(settings.engine_options), settings.max_model_len)
     return Description.of(artifact, spec, identity_of(spec, settings.device_class))

@@ -7,7 +7,7 @@ traceback of ours can carry it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
 
@@ -166,13 +166,31 @@ Answer = Result | Delta
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """What a caller asks of an engine; `auto` and 0 leave the choice to model and server."""
+    """What a caller asks of an engine; empty and 0 leave the choice to the server's settings."""
 
-    dtype: str = "auto"
-    kv_cache_dtype: str = "auto"
+    dtype: str = ""
+    kv_cache_dtype: str = ""
     max_model_len: int = 0
-    tensor_parallel_size: int = 1
-    replicas: int = 1
+    tensor_parallel_size: int = 0
+    replicas: int = 0
+    max_replicas: int = 0
+    target_ongoing_requests: float = 0.0
+    gpu_share: float = 0.0
+    kv_cache_gib: int = 0
+
+    def over(self, defaults: EngineOptions) -> EngineOptions:
+        """These options, with defaults for what they leave open."""
+        chosen = {each.name: getattr(self, each.name) for each in fields(self)}
+        return replace(defaults, **{name: value for name, value in chosen.items() if value})
+
+
+DEFAULT_OPTIONS = EngineOptions(
+    dtype="auto",
+    kv_cache_dtype="auto",
+    tensor_parallel_size=1,
+    replicas=1,
+    target_ongoing_requests=2.0,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,11 +203,20 @@ class EngineSpec:
     tensor_parallel_size: int = 1
     replicas: int = 1
     device: str = "cpu"
+    max_replicas: int = 0
+    target_ongoing_requests: float = 0.0
+    gpu_share: float = 0.0
+    kv_cache_gib: int = 0
 
     @property
     def external(self) -> bool:
         """Whether the engine is an endpoint of somebody else."""
         return self.device == EXTERNAL
+
+    @property
+    def most_replicas(self) -> int:
+        """Replicas at its largest."""
+        return max(self.replicas, self.max_replicas)
 
 
 @dataclass(frozen=True, slots=True)

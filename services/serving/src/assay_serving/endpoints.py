@@ -18,6 +18,7 @@ from assay_core.digest import digest_of
 from assay_core.errors import FailedPrecondition, NotFound
 from assay_serving.domain import EXTERNAL, EngineIdentity, EngineSpec
 
+ENDPOINT_PREFIX = "endpoint:"
 NAME_PATTERN = "^[a-z0-9][a-z0-9._-]{0,62}$"
 
 
@@ -81,7 +82,7 @@ class Endpoint:
     @property
     def uri(self) -> str:
         """What its model records show instead of an artifact's URI."""
-        return f"endpoint:{self.name}"
+        return f"{ENDPOINT_PREFIX}{self.name}"
 
     @property
     def digest(self) -> str:

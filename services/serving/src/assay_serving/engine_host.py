@@ -57,13 +57,15 @@ class Engine:
         events: ModelEvents,
         residency: Residency,
         max_in_flight: int,
+        memory_bytes: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.id = engine_id
         self.spec = spec
+        self.memory_bytes = memory_bytes
         self.book = LeaseBook(clock)
         self.gate = SwapGate()
-        self.limit = InFlightLimit(max_in_flight * spec.replicas)
+        self.limit = InFlightLimit(max_in_flight * spec.most_replicas)
         self.last_used = clock()
         self._runtime = runtime
         self._events = events

@@ -51,6 +51,7 @@ class EngineView(Protocol):
     id: str
     book: LeaseBook
     spec: EngineSpec
+    memory_bytes: int
 
     @property
     def resident(self) -> str | None:

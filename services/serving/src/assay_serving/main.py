@@ -23,6 +23,7 @@ from assay_serving.http.app import OpenAIDoor
 from assay_serving.http.server import HttpServer
 from assay_serving.models import ModelManager
 from assay_serving.ray_process import RayProcess
+from assay_serving.reconciler import Reconciler
 from assay_serving.registry import FIELDS, ModelRegistry
 from assay_serving.runtime import RaySettings
 from assay_serving.servicer import ServingServicer
@@ -45,12 +46,17 @@ async def run(settings: ServingSettings) -> None:
 
     http = _http_server(settings, models) if settings.http_listen else None
 
+    reconciling: list[asyncio.Task[None]] = []
+
     async def start() -> None:
         await registry.start()
+        reconciling.append(asyncio.create_task(Reconciler(models, registry).run()))
         if http is not None:
             await http.start()
 
     async def drain() -> None:
+        for task in reconciling:
+            task.cancel()
         await models.drain()
         if http is not None:
             await http.stop()
@@ -75,7 +81,6 @@ def ray_settings(settings: ServingSettings) -> RaySettings:
         address=settings.ray_address,
         object_store_bytes=settings.object_store_mib * 2**20,
         threads=settings.threads,
-        kv_cache_gib=settings.kv_cache_gib,
         metrics_port=settings.engine_metrics_port,
     )
 

@@ -22,6 +22,11 @@ LOAD_SECONDS = Histogram(
     buckets=_LOAD_BUCKETS,
 )
 ENGINE_DEATHS = Counter("assay_serving_engine_deaths_total", "Engines that ended unexpectedly.")
+RECONCILED = Counter(
+    "assay_serving_reconciled_total",
+    "Wanted models that were lost, by what became of it (loading, backing_off, given_up).",
+    ("outcome",),
+)
 ENGINES = Gauge("assay_serving_engines", "Engines running now.")
 LEASES = Gauge("assay_serving_leases", "Leases held now.")
 QUEUED = Gauge("assay_serving_load_queue", "Load requests that wait for their turn.")

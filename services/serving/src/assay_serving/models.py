@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -26,6 +26,7 @@ from assay_serving.lease_directory import LeaseDirectory
 from assay_serving.leases import Lease
 from assay_serving.recorder import ModelRecorder
 from assay_serving.registry import Model, ModelRecord, ModelRegistry
+from assay_serving.residency import Running, check_fits, make_room
 from assay_serving.runtime import Runtime
 from assay_serving.settings import ServingSettings
 
@@ -117,16 +118,20 @@ class ModelManager:
     async def load(self, request: LoadRequest) -> tuple[ModelRecord, Lease | None]:
         """Queue an artifact for its engine; the lease is pending until it is resident.
 
+        Without a lease the model is wanted from now on: see `reconciler`.
+
         The same request id returns the same lease while that is pending or held; after its end the
         same request is a new one, so that a caller who lost its lease may just ask again.
 
         Raises:
             AlreadyExists: The request id is in use for another artifact.
+            ResourceExhausted: Its engine alone passes the memory budget.
         """
         if self._draining:
             raise _draining()
         description = await self.describe(request)
         artifact = description.artifact
+        check_fits(description.memory_bytes, self._settings.limits, "this engine")
         await asyncio.to_thread(lambda: artifact.digest)
         model = self._model(request, description)
         ttl = min(request.ttl, self._settings.max_lease_seconds)
@@ -138,6 +143,8 @@ class ModelManager:
         if ttl > 0:
             self._leases.add(lease, engine, key)
         await self._registry.put(model, request.request_id)
+        if ttl == 0:
+            await self._registry.want(model.id, request.options)
         await engine.request(artifact, lease)
         await self._recorder.requested(engine, lease, request.request_id)
         return await self._registry.get(model.id), lease if ttl > 0 else None
@@ -152,6 +159,8 @@ class ModelManager:
         """
         known = await self._registry.get(model_id)
         model = known.model
+        if known.wanted:
+            await self._registry.unwant(model_id)
         engine = self._engines.get(model.engine_id)
         if engine is None or (known.record.is_terminal and not known.ready):
             return known
@@ -263,7 +272,7 @@ class ModelManager:
 
     @asynccontextmanager
     async def room_for(self, engine: EngineView) -> AsyncIterator[None]:
-        """Wait for room; the idle engine that was used longest ago ends first.
+        """Wait for room; the idle engines that were used longest ago end first.
 
         One engine starts at a time: two starts beside each other take longer than in turn. An
         external endpoint takes no room.
@@ -272,14 +281,21 @@ class ModelManager:
             yield
             return
         async with self._starting:
-            while len(others := self._running(but=engine)) >= self._settings.max_engines:
-                idle = [other for other in others if other.book.idle]
-                if idle:
-                    await min(idle, key=lambda other: other.last_used).end("evicted")
-                else:
-                    # Leases end by release or by time; neither needs more than a look now and then.
-                    await asyncio.sleep(0.5)
+            ended = self._make_room(engine)
+            while ended is None:
+                # Leases end by release or by time; neither needs more than a look now and then.
+                await asyncio.sleep(0.5)
+                ended = self._make_room(engine)
+            for running in ended:
+                await self._engines[running.engine_id].end("evicted")
             yield
+
+    def _make_room(self, engine: EngineView) -> Sequence[Running] | None:
+        others = [
+            Running(each.id, each.memory_bytes, each.last_used, idle=each.book.idle)
+            for each in self._running(but=engine)
+        ]
+        return make_room(engine.memory_bytes, others, self._settings.limits)
 
     def _running(self, but: EngineView | None = None) -> list[Engine]:
         """Engines of ours that run: endpoints take no room here."""
@@ -299,6 +315,7 @@ class ModelManager:
                 events=self._recorder,
                 residency=self,
                 max_in_flight=self._settings.max_in_flight,
+                memory_bytes=description.memory_bytes,
                 clock=self._clock,
             )
             self._engines[engine.id] = engine

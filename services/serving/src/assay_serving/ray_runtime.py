@@ -24,6 +24,7 @@ from ray.serve.exceptions import RayServeException
 from assay_core.errors import AssayError, Unavailable, from_document
 from assay_core.logs import exception_facts, get_logger
 from assay_serving.domain import Answer, EngineSpec, Failure, Item, ReplicaStatus
+from assay_serving.engine.arguments import gpus, replica_numbers
 from assay_serving.engine.replica import EngineReplica
 from assay_serving.ray_paths import ray_directory
 from assay_serving.runtime import EngineUnreachableError, RaySettings, engine_environment
@@ -119,8 +120,8 @@ class RayRuntime:
             **_QUIET,
         )
 
-    def _environment(self) -> dict[str, str]:
-        environment = engine_environment(self._settings)
+    def _environment(self, spec: EngineSpec) -> dict[str, str]:
+        environment = engine_environment(self._settings, spec)
         if self._settings.address:
             return environment
         # Sockets of engines that were killed stay; here the next start clears them away.
@@ -159,7 +160,6 @@ class RayRuntime:
         application = deployment.options(
             version=CODE_VERSION,
             _internal=True,
-            num_replicas=spec.replicas,
             user_config={"path": path, "digest": digest},
             # The gateway bounds the work in flight; Serve must not queue on top of it.
             max_ongoing_requests=10_000,
@@ -167,11 +167,12 @@ class RayRuntime:
             graceful_shutdown_wait_loop_s=0.1,
             health_check_period_s=5,
             health_check_timeout_s=30,
+            **replica_numbers(spec),
             ray_actor_options={
                 "num_cpus": 1,
-                "num_gpus": 0 if spec.device == "cpu" else spec.tensor_parallel_size,
+                "num_gpus": gpus(spec),
                 # Set before anything is imported: vLLM and torch read them then.
-                "runtime_env": {"env_vars": self._environment()},
+                "runtime_env": {"env_vars": self._environment(spec)},
             },
         ).bind(engine_id, spec, with_metrics=bool(self._settings.metrics_port))
         try:

@@ -59,7 +59,10 @@ class ModelRecorder:
             if engine.book.pending(digest):
                 await self._wait(engine, digest)
             else:
-                await self._registry.update(engine.id, digest, State.CANCELLED, why, ready=False)
+                # Who was pushed out or unloaded is not missed; who is lost otherwise may be.
+                await self._registry.update(
+                    engine.id, digest, State.CANCELLED, why, ready=False, wanted=False
+                )
 
     async def _wait(self, engine: EngineView, digest: str) -> None:
         """Somebody waits for the artifact: for them its time is still to come."""

@@ -6,6 +6,7 @@ residency does not, and is taken back when the server starts.
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
@@ -13,19 +14,24 @@ from typing import Any, Protocol
 from assay_core.digest import digest_of
 from assay_core.errors import AssayError
 from assay_core.resources import Draft, JsonField, Progress, Record, ResourceStore, State, can_move
-from assay_serving.domain import EngineIdentity
+from assay_serving.domain import EngineIdentity, EngineOptions
 
 FIELDS = {
     "artifact_digest": JsonField("spec.artifact_digest"),
     "artifact_uri": JsonField("spec.artifact_uri"),
     "engine_id": JsonField("spec.engine_id"),
     "ready": JsonField("status.ready", "boolean"),
+    "wanted": JsonField("status.wanted", "boolean"),
 }
 """What ListModels can be filtered by, besides id, state and times."""
 
 
 WAITING = "waiting for its turn"
 """Phase of a model that is asked for and not being loaded yet."""
+
+RESTARTED = "server restarted"
+"""Phase of a model whose engine ended with an earlier process of this server; it stays in front of
+the phases of the next load."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,16 @@ class ModelRecord:
     def ready(self) -> bool:
         """Whether a token came out of these weights since they were loaded."""
         return bool(self.record.status.get("ready"))
+
+    @property
+    def wanted(self) -> bool:
+        """Whether it is to be loaded again after a loss."""
+        return bool(self.record.status.get("wanted"))
+
+    @property
+    def options(self) -> EngineOptions:
+        """What its engine was asked for when it was last wanted."""
+        return EngineOptions(**self.record.status.get("options", {}))
 
     @property
     def swapped(self) -> bool:
@@ -100,7 +116,7 @@ class ModelRegistry:
     async def start(self) -> None:
         """Take back what records of an earlier process say: its engines ended with it."""
         for record in await self._all('ready = true OR state = "QUEUED" OR state = "RUNNING"'):
-            await self._move(record, State.CANCELLED, "server restarted", ready=False)
+            await self._move(record, State.CANCELLED, RESTARTED, ready=False)
 
     async def close(self) -> None:
         """Close the store."""
@@ -123,6 +139,25 @@ class ModelRegistry:
                 status={"request_id": request_id},
             )
         )
+
+    async def want(self, model_id: str, options: EngineOptions) -> None:
+        """Record that a model is to stay, and what its engine was asked for."""
+        status = {"wanted": True, "wanted_at": time.time(), "options": asdict(options)}
+        await self._store.update(model_id, status=status)
+
+    async def unwant(self, model_id: str) -> None:
+        """Record that a model need not stay."""
+        await self._store.update(model_id, status={"wanted": False})
+
+    async def wanted(self) -> list[ModelRecord]:
+        """Models that are to stay, the one that was asked for last at the end."""
+        found = await self._all("wanted = true")
+        found.sort(key=lambda record: float(record.status.get("wanted_at", 0.0)))
+        return [_model(record) for record in found]
+
+    async def lost(self, known: ModelRecord, phase: str, error: AssayError | None) -> None:
+        """Record how a wanted model that is not resident is doing."""
+        await self._move(known.record, State.FAILED, phase, error=error, ready=False)
 
     async def wait_again(self, model_id: str, request_id: str) -> None:
         """Queue a model whose earlier load has ended; one that waits or loads is left alone."""
@@ -192,6 +227,8 @@ class ModelRegistry:
         error: AssayError | None = None,
         **status: Any,
     ) -> None:
+        if record.progress.phase.startswith(RESTARTED) and state in (State.QUEUED, State.RUNNING):
+            phase = f"{RESTARTED}; {phase}"
         # What is resident can fail or leave; the store knows only jobs, which end once, so it is
         # queued again first.
         if not can_move(record.state, state):

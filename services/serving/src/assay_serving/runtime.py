@@ -53,11 +53,14 @@ class RaySettings:
     address: str = ""
     object_store_bytes: int = 100 * 2**20
     threads: int = 2
-    kv_cache_gib: int = 1
     metrics_port: int = 0
 
 
-def engine_environment(settings: RaySettings) -> dict[str, str]:
+CPU_KV_CACHE_GIB = 1
+"""KV cache of a CPU replica whose specification names none."""
+
+
+def engine_environment(settings: RaySettings, spec: EngineSpec) -> dict[str, str]:
     """Environment of a replica and of the engine processes it starts.
 
     `nobind` keeps two engines from fighting for core 0. Ray would set OMP_NUM_THREADS to a
@@ -66,7 +69,7 @@ def engine_environment(settings: RaySettings) -> dict[str, str]:
     are loaded, and nothing is reported home.
     """
     return {
-        "VLLM_CPU_KVCACHE_SPACE": str(settings.kv_cache_gib),
+        "VLLM_CPU_KVCACHE_SPACE": str(spec.kv_cache_gib or CPU_KV_CACHE_GIB),
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         "OMP_NUM_THREADS": str(settings.threads),
         "OMP_WAIT_POLICY": "PASSIVE",

@@ -219,6 +219,7 @@ class ServingServicer(serving_pb2_grpc.ServingServiceServicer):
             load_time=convert.duration(known.load_seconds),
             swapped=known.swapped,
             leases=self._models.leases_of(model),
+            wanted=known.wanted,
         )
 
     def _lease(self, lease: Lease) -> pb.Lease:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, field_validator
 
 from assay_core.settings import ServiceSettings, is_loopback, service_config, split_address
+from assay_serving.domain import EngineOptions
 from assay_serving.endpoints import NAME_PATTERN, EndpointSettings
+from assay_serving.residency import GIB, Limits
 
 
 class ServingSettings(ServiceSettings):
@@ -45,7 +47,34 @@ class ServingSettings(ServiceSettings):
     max_model_len: int = Field(
         default=8192, ge=16, description="Context of an engine in tokens, bounded by the model."
     )
-    kv_cache_gib: int = Field(default=1, ge=1, description="KV cache of a CPU replica in GiB.")
+    memory_budget_gib: float = Field(
+        default=0.0,
+        ge=0,
+        description="Memory of all engines together, weights and KV caches, in GiB: the least "
+        "recently used idle one makes room; 0: only max_engines counts.",
+    )
+    kv_cache_gib: int = Field(
+        default=0,
+        ge=0,
+        description="KV cache of a replica in GiB; 0: 1 on a CPU, on a GPU what the model leaves.",
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto", description="Data type of engines; `auto`: float32 on a CPU."
+    )
+    kv_cache_dtype: Literal["auto", "fp8"] = Field(
+        default="auto", description="Data type of KV caches."
+    )
+    tensor_parallel_size: int = Field(default=1, ge=1, le=64, description="GPUs per replica.")
+    replicas: int = Field(default=1, ge=1, le=256, description="Replicas of an engine.")
+    max_replicas: int = Field(
+        default=0, ge=0, le=256, description="Most replicas of an engine that scales; 0: none does."
+    )
+    target_ongoing_requests: float = Field(
+        default=2.0, gt=0, description="Batches in flight per replica that scaling aims at."
+    )
+    gpu_share: float = Field(
+        default=0.0, ge=0, le=1, description="Share of a GPU that a replica takes; 0: a whole one."
+    )
     engine_threads: int = Field(
         default=0, ge=0, description="Threads of a CPU replica; 0 means every core."
     )
@@ -93,6 +122,25 @@ class ServingSettings(ServiceSettings):
         given = tuple(self.artifact_prefixes)
         everywhere = ("file:///",) if not given and is_loopback(self.listen) else ()
         return (self.data_uri, *given, *everywhere)
+
+    @property
+    def limits(self) -> Limits:
+        """What engines may take together."""
+        return Limits(self.max_engines, round(self.memory_budget_gib * GIB))
+
+    @property
+    def engine_options(self) -> EngineOptions:
+        """What LoadModel leaves open."""
+        return EngineOptions(
+            dtype=self.dtype,
+            kv_cache_dtype=self.kv_cache_dtype,
+            tensor_parallel_size=self.tensor_parallel_size,
+            replicas=self.replicas,
+            max_replicas=self.max_replicas,
+            target_ongoing_requests=self.target_ongoing_requests,
+            gpu_share=self.gpu_share,
+            kv_cache_gib=self.kv_cache_gib,
+        )
 
     @property
     def threads(self) -> int:

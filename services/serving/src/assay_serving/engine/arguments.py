@@ -1,4 +1,4 @@
-"""How an engine is set up: the keyword arguments of `vllm.LLM` and `AsyncEngineArgs`.
+"""How an engine is set up: the keyword arguments of `vllm.LLM` and `AsyncEngineArgs`, and Ray's.
 
 Pure, so that the benchmark starts its offline engine with the same ones.
 """
@@ -19,7 +19,12 @@ MAX_BATCHED_TOKENS = 4096
 def engine_keywords(path: str, spec: EngineSpec) -> dict[str, Any]:
     """Keyword arguments for an engine on the checkpoint at `path`."""
     cpu = spec.device == "cpu"
-    return {
+    memory: dict[str, Any] = {}
+    if not cpu and spec.gpu_share:
+        memory["gpu_memory_utilization"] = spec.gpu_share
+    if not cpu and spec.kv_cache_gib:
+        memory["kv_cache_memory_bytes"] = spec.kv_cache_gib * 2**30
+    return memory | {
         "model": path,
         "dtype": spec.dtype,
         "kv_cache_dtype": spec.kv_cache_dtype,
@@ -41,3 +46,27 @@ def engine_keywords(path: str, spec: EngineSpec) -> dict[str, Any]:
         "generation_config": "vllm",
         "worker_extension_cls": "assay_serving.engine.worker.SwapExtension",
     }
+
+
+def replica_numbers(spec: EngineSpec) -> dict[str, Any]:
+    """How many replicas Ray Serve runs: a fixed number, or by load between two.
+
+    A replica that is added takes the wanted artifact from `user_config` before it gets requests.
+    """
+    if spec.max_replicas <= spec.replicas:
+        return {"num_replicas": spec.replicas}
+    return {
+        "autoscaling_config": {
+            "min_replicas": spec.replicas,
+            "initial_replicas": spec.replicas,
+            "max_replicas": spec.max_replicas,
+            "target_ongoing_requests": spec.target_ongoing_requests,
+        }
+    }
+
+
+def gpus(spec: EngineSpec) -> float:
+    """GPUs of a replica as Ray counts them: whole ones, or a share of one."""
+    if spec.device == "cpu":
+        return 0
+    return spec.gpu_share if 0 < spec.gpu_share < 1 else spec.tensor_parallel_size

@@ -13,7 +13,7 @@ from importlib import metadata
 
 from assay_core.errors import FailedPrecondition, InvalidArgument
 from assay_serving.artifacts import Artifact
-from assay_serving.domain import EngineIdentity, EngineOptions, EngineSpec
+from assay_serving.domain import DEFAULT_OPTIONS, EngineIdentity, EngineOptions, EngineSpec
 from assay_serving.engine.packing import check_served, packing_of
 
 PACKED_CPU_DTYPE = "bfloat16"
@@ -40,15 +40,27 @@ def installed_engine() -> tuple[str, str, str]:
     )
 
 
-def engine_spec(artifact: Artifact, options: EngineOptions, default_max_len: int) -> EngineSpec:
+def engine_spec(
+    artifact: Artifact, options: EngineOptions, default_max_len: int, device: str = ""
+) -> EngineSpec:
     """The set-up of the engine that would serve `artifact` with `options`.
 
+    Args:
+        artifact: The weights.
+        options: What was asked for.
+        default_max_len: Context where the options name none, bounded by the model.
+        device: `cpu` or `cuda`; empty means that of the vLLM installed here.
+
     Raises:
-        InvalidArgument: The options ask for more than the model or this machine has.
-        FailedPrecondition: The artifact is packed in a way this engine has no kernel for.
+        InvalidArgument: The options contradict each other, or ask for more than the model has.
+        FailedPrecondition: The artifact is packed in a way this engine has no kernel for, or there
+            is no GPU to take a share of.
     """
-    _, _, device = installed_engine()
+    options = options.over(DEFAULT_OPTIONS)
+    device = device or installed_engine()[2]
     check_served(packing_of(artifact.config), device)
+    _check_scaling(options)
+    _check_gpu_share(options, device)
     if device == "cpu" and options.tensor_parallel_size > 1:
         raise InvalidArgument.of(
             "options.tensor_parallel_size",
@@ -74,7 +86,39 @@ def engine_spec(artifact: Artifact, options: EngineOptions, default_max_len: int
         tensor_parallel_size=options.tensor_parallel_size,
         replicas=options.replicas,
         device=device,
+        max_replicas=options.max_replicas,
+        target_ongoing_requests=options.target_ongoing_requests if options.max_replicas else 0.0,
+        gpu_share=options.gpu_share,
+        kv_cache_gib=options.kv_cache_gib,
     )
+
+
+def _check_scaling(options: EngineOptions) -> None:
+    if 0 < options.max_replicas < options.replicas:
+        raise InvalidArgument.of(
+            "options.max_replicas",
+            f"is {options.max_replicas}, and the fewest replicas are {options.replicas}",
+            remedy="raise it, or use 0 for a fixed number",
+        )
+
+
+def _check_gpu_share(options: EngineOptions, device: str) -> None:
+    if not options.gpu_share:
+        return
+    if device == "cpu":
+        raise FailedPrecondition.of(
+            "options.gpu_share",
+            f"is {options.gpu_share:g}, and this server's engine runs on the CPU",
+            reason="NO_GPU",
+            remedy="leave it out, or serve with an image that has vLLM for GPUs",
+        )
+    if options.tensor_parallel_size > 1 and options.gpu_share < 1:
+        raise InvalidArgument.of(
+            "options.gpu_share",
+            f"is {options.gpu_share:g}, and a replica of {options.tensor_parallel_size} GPUs takes"
+            " them whole",
+            remedy="leave it out, or use tensor_parallel_size 1",
+        )
 
 
 def _dtype(artifact: Artifact, options: EngineOptions, device: str) -> str:

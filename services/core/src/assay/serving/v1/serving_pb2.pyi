@@ -56,7 +56,7 @@ Global___FinishReason: _TypeAlias = FinishReason  # noqa: Y015
 
 @_typing.final
 class EngineOptions(_message.Message):
-    """How an engine is set up. Zero values mean the server's defaults."""
+    """How an engine is set up. Zero values mean the server's defaults, which are settings of the same names."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -65,16 +65,28 @@ class EngineOptions(_message.Message):
     TENSOR_PARALLEL_SIZE_FIELD_NUMBER: _builtins.int
     REPLICAS_FIELD_NUMBER: _builtins.int
     KV_CACHE_DTYPE_FIELD_NUMBER: _builtins.int
+    MAX_REPLICAS_FIELD_NUMBER: _builtins.int
+    TARGET_ONGOING_REQUESTS_FIELD_NUMBER: _builtins.int
+    GPU_SHARE_FIELD_NUMBER: _builtins.int
+    KV_CACHE_GIB_FIELD_NUMBER: _builtins.int
     dtype: _builtins.str
     """`auto`, `float32`, `bfloat16`, `float16`."""
     max_model_len: _builtins.int
     """Longest prompt plus completion in tokens; 0 means the server's default, bounded by the model."""
     tensor_parallel_size: _builtins.int
-    """GPUs per replica; 0 means 1."""
+    """GPUs per replica."""
     replicas: _builtins.int
-    """Replicas; 0 means 1."""
+    """Replicas; with `max_replicas` the fewest."""
     kv_cache_dtype: _builtins.str
     """`auto` or `fp8`; empty means `auto`."""
+    max_replicas: _builtins.int
+    """Most replicas: with more than `replicas` the engine scales between the two by its load. 0 means no scaling."""
+    target_ongoing_requests: _builtins.float
+    """Batches in flight per replica that scaling aims at (a batch is one message of Generate); 0 means the server's default."""
+    gpu_share: _builtins.float
+    """Share of a GPU and of its memory that a replica takes, so that engines can share one; 0 means a whole GPU."""
+    kv_cache_gib: _builtins.int
+    """KV cache of a replica in GiB; 0 means the server's default on a CPU, and what the model leaves of its share on a GPU."""
     def __init__(
         self,
         *,
@@ -83,10 +95,14 @@ class EngineOptions(_message.Message):
         tensor_parallel_size: _builtins.int = ...,
         replicas: _builtins.int = ...,
         kv_cache_dtype: _builtins.str = ...,
+        max_replicas: _builtins.int = ...,
+        target_ongoing_requests: _builtins.float = ...,
+        gpu_share: _builtins.float = ...,
+        kv_cache_gib: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dtype", b"dtype", "kv_cache_dtype", b"kv_cache_dtype", "max_model_len", b"max_model_len", "replicas", b"replicas", "tensor_parallel_size", b"tensor_parallel_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dtype", b"dtype", "gpu_share", b"gpu_share", "kv_cache_dtype", b"kv_cache_dtype", "kv_cache_gib", b"kv_cache_gib", "max_model_len", b"max_model_len", "max_replicas", b"max_replicas", "replicas", b"replicas", "target_ongoing_requests", b"target_ongoing_requests", "tensor_parallel_size", b"tensor_parallel_size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -151,6 +167,7 @@ class Model(_message.Message):
     LOAD_TIME_FIELD_NUMBER: _builtins.int
     SWAPPED_FIELD_NUMBER: _builtins.int
     LEASES_FIELD_NUMBER: _builtins.int
+    WANTED_FIELD_NUMBER: _builtins.int
     artifact_uri: _builtins.str
     """URI of the artifact."""
     artifact_digest: _builtins.str
@@ -167,6 +184,8 @@ class Model(_message.Message):
     """Whether the last load was an in-place swap."""
     leases: _builtins.int
     """Leases held now."""
+    wanted: _builtins.bool
+    """Whether it is to stay: loaded without a lease, and neither unloaded nor pushed out since. It is loaded again after any loss."""
     @_builtins.property
     def meta(self) -> _state_pb2.ResourceMeta:
         """Id, project, state (QUEUED, RUNNING while loading, SUCCEEDED when resident), progress, error."""
@@ -193,10 +212,11 @@ class Model(_message.Message):
         load_time: _duration_pb2.Duration | None = ...,
         swapped: _builtins.bool = ...,
         leases: _builtins.int = ...,
+        wanted: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["engine", b"engine", "load_time", b"load_time", "meta", b"meta"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_digest", b"artifact_digest", "artifact_uri", b"artifact_uri", "chat_template_digest", b"chat_template_digest", "engine", b"engine", "engine_id", b"engine_id", "leases", b"leases", "load_time", b"load_time", "meta", b"meta", "ready", b"ready", "swapped", b"swapped", "tokenizer_digest", b"tokenizer_digest"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_digest", b"artifact_digest", "artifact_uri", b"artifact_uri", "chat_template_digest", b"chat_template_digest", "engine", b"engine", "engine_id", b"engine_id", "leases", b"leases", "load_time", b"load_time", "meta", b"meta", "ready", b"ready", "swapped", b"swapped", "tokenizer_digest", b"tokenizer_digest", "wanted", b"wanted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
