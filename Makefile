@@ -110,13 +110,18 @@ test-serving: .venvs/serving/.ready ## Tests of serving, with a real vLLM engine
 test-families: .venvs/serving/.ready ## Serve every family and packing, one engine start each; 20 swaps against offline vLLM
 	@.venvs/serving/bin/python -m pytest services/serving/tests/test_families.py services/serving/tests/test_offline.py
 
+.PHONY: gpu-check
+gpu-check: setup ## Compress, load, swap and generate on a GPU in less than ten minutes; refuses without one
+	@.venv/bin/python tests/gpu/check.py
+
 .PHONY: test-scaling
 test-scaling: .venvs/serving/.ready ## An engine that scales from one replica to two under load, across swaps
 	@.venvs/serving/bin/python -m pytest services/serving/tests/test_scaling.py
 
 .PHONY: test-external
-test-external: .venvs/serving/.ready ## Generate through an endpoint that is not ours: a `vllm serve` process
+test-external: setup ## An endpoint that is not ours, a `vllm serve` process: generations, and a study
 	@.venvs/serving/bin/python -m pytest services/serving/tests/test_vllm_serve.py
+	@.venv/bin/python -m pytest tests/external
 
 .PHONY: faults-serving
 faults-serving: .venvs/serving/.ready ## Kill engine, replica, Ray and gateway under load
@@ -138,6 +143,11 @@ bench-scoring: .venvs/serving/.ready ## Texts per second of a BERT-base classifi
 .PHONY: bench-serving
 bench-serving: .venvs/serving/.ready ## Throughput of gateway and Ray Serve against vLLM alone, on the demo model
 	@.venvs/serving/bin/python benchmarks/serving.py
+
+.PHONY: bench-serving-1b
+bench-serving-1b: .venvs/serving/.ready ## The same with a random 1B-shape model in bfloat16, few completions
+	@.venvs/serving/bin/python benchmarks/serving.py --model 1b --rounds 2 \
+	  --classification-prompts 16 --sampling-prompts 1 --n 8 --tokens 32
 
 .PHONY: bench-evaluators
 bench-evaluators: .venv/.ready ## Parser rates, planner, memory and resume of the evaluators (PROMPTS=prompts.json of a pack)

