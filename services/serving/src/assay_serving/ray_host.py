@@ -63,8 +63,8 @@ class Host:
             del self._tasks[number]
         write_frame(self._writer, (number, kind, value))
 
-    async def _generate(self, number: int, engine_id: str, items: Any, digest: str) -> None:
-        answers = self._runtime.generate(self._handle(engine_id), items, digest)
+    async def _generate(self, number: int, engine_id: str, batch: bytes, digest: str) -> None:
+        answers = self._runtime.generate(self._handle(engine_id), batch, digest)
         async with aclosing(answers):
             async for results in answers:
                 write_frame(self._writer, (number, Kind.ITEM, results))

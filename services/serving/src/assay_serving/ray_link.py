@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import pickle
 import struct
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -17,6 +16,7 @@ from enum import Enum, auto
 from typing import Any
 
 from assay_core.errors import AssayError, from_document, to_document
+from assay_serving.parcel import pack, unpack
 from assay_serving.runtime import EngineUnreachableError
 
 CANCEL = "cancel"
@@ -41,7 +41,7 @@ async def read_frame(reader: asyncio.StreamReader) -> Any:
     """The next frame; None once the other end has gone."""
     try:
         (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
-        return pickle.loads(await reader.readexactly(length))  # noqa: S301 (from our own process)
+        return unpack(await reader.readexactly(length))
     except (asyncio.IncompleteReadError, ConnectionError):
         return None
 
@@ -49,7 +49,7 @@ async def read_frame(reader: asyncio.StreamReader) -> Any:
 def write_frame(writer: asyncio.StreamWriter, value: Any) -> None:
     """Send a frame, unless the other end has gone."""
     if not writer.is_closing():
-        content = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
+        content = pack(value)
         writer.write(_LENGTH.pack(len(content)) + content)
 
 

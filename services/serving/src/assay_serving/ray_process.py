@@ -12,12 +12,14 @@ import secrets
 import socket
 import sys
 from collections.abc import AsyncGenerator, Coroutine, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from assay_core.logs import get_logger
 from assay_serving.domain import Answer, EngineSpec, Failure, Item, ReplicaStatus
+from assay_serving.parcel import pack, unpack
 from assay_serving.ray_link import STOP, Link, write_frame
 from assay_serving.ray_paths import ray_directory
 from assay_serving.runtime import EngineUnreachableError, RaySettings
@@ -72,11 +74,14 @@ class RayProcess:
         found: list[ReplicaStatus] = self._wait(handle.link.call("statuses", handle.engine_id))
         return found
 
-    def generate(
+    async def generate(
         self, handle: Handle, items: Sequence[Item], digest: str
     ) -> AsyncGenerator[list[Answer], None]:
         """See `Runtime`."""
-        return handle.link.stream("generate", handle.engine_id, items, digest)
+        parcels = handle.link.stream("generate", handle.engine_id, pack(items), digest)
+        async with aclosing(parcels):
+            async for parcel in parcels:
+                yield unpack(parcel)
 
     async def count_tokens(self, handle: Handle, items: Sequence[Item]) -> list[int | Failure]:
         """See `Runtime`."""

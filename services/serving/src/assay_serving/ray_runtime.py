@@ -23,7 +23,7 @@ from ray.serve.exceptions import RayServeException
 
 from assay_core.errors import AssayError, Unavailable, from_document
 from assay_core.logs import exception_facts, get_logger
-from assay_serving.domain import Answer, EngineSpec, Failure, Item, ReplicaStatus
+from assay_serving.domain import EngineSpec, Failure, Item, ReplicaStatus
 from assay_serving.engine.arguments import gpus, replica_numbers
 from assay_serving.engine.replica import EngineReplica
 from assay_serving.ray_paths import ray_directory
@@ -197,16 +197,16 @@ class RayRuntime:
             found: list[ReplicaStatus] = answers.results(timeout_s=STATUS_TIMEOUT_SECONDS)
         return found
 
-    async def generate(
-        self, handle: Any, items: Sequence[Item], digest: str
-    ) -> AsyncGenerator[list[Answer], None]:
+    async def generate(self, handle: Any, batch: bytes, digest: str) -> AsyncGenerator[bytes, None]:
         """Answer a batch on one replica; ending the iteration aborts what is left of it.
+
+        Batch and answers are parcels that are passed on unopened.
 
         Raises:
             EngineUnreachableError: The replica went away.
         """
         with _unreachable():
-            answers = handle.options(stream=True).generate.remote(items, digest)
+            answers = handle.options(stream=True).generate.remote(batch, digest)
             try:
                 async for results in answers:
                     yield results

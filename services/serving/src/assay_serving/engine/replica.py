@@ -33,6 +33,7 @@ from assay_serving.domain import (
 from assay_serving.engine.errors import EngineDeadError
 from assay_serving.engine.prompts import Encoded, PromptRefusedError, Refused
 from assay_serving.gates import SwapGate
+from assay_serving.parcel import pack, unpack
 
 if TYPE_CHECKING:
     from assay_serving.engine.vllm_engine import VllmEngine
@@ -90,20 +91,25 @@ class EngineReplica:
             return self._failed(EngineDeadError("the engine process ended"))
         return self._status
 
-    async def generate(self, items: Sequence[Item], digest: str) -> AsyncIterator[list[Answer]]:
-        """Answer a batch, completions in the order they finish, a few per step.
+    async def generate(self, batch: bytes, digest: str) -> AsyncIterator[bytes]:
+        """Answer a batch of items, completions in the order they finish, a few per step.
+
+        Batch and answers are parcels (see `parcel`).
 
         Ending the iteration early aborts what is left of the batch in the engine.
         """
+        items: Sequence[Item] = unpack(batch)
         async with self._gate.shared():
             engine = self._engine
             if engine is None or self._status.digest != digest:
-                yield [_wrong_weights(item, index) for item in items for index in item.indices]
+                yield pack(
+                    [_wrong_weights(item, index) for item in items for index in item.indices]
+                )
                 return
             # Closed before the gate is left: no request may be running when a swap enters.
             async with contextlib.aclosing(_answer(engine, items, digest)) as answers:
                 async for results in answers:
-                    yield results
+                    yield pack(results)
 
     async def count_tokens(self, items: Sequence[Item]) -> list[int | Failure]:
         """Tokens of each prompt as the model would see it."""
