@@ -102,7 +102,7 @@ async def test_a_failing_load_backs_off_tells_and_comes_back(world, reconcile):
     assert (await world.settled(known)).ready
 
 
-async def test_a_failure_that_no_retry_mends_is_left_to_its_owner(world, reconcile):
+async def test_a_failure_that_no_retry_mends_ends_the_want(world, reconcile):
     known = await world.settled((await world.load("a", ttl=0))[0])
     shutil.rmtree(world.uri["a"])
     world.runtime.resident.clear()
@@ -113,5 +113,5 @@ async def test_a_failure_that_no_retry_mends_is_left_to_its_owner(world, reconci
     left = await world.registry.get(known.model.id)
     assert left.record.state is State.FAILED
     assert left.record.error.reason == "ARTIFACT_NOT_FOUND"
-    assert left.wanted
+    assert not left.wanted
     assert [what for _, what in world.runtime.history].count("start") == 1

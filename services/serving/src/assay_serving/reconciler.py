@@ -1,9 +1,9 @@
 """Wanted models are loaded again after any loss.
 
 A model is wanted from a LoadModel without a lease until it is unloaded, or pushed out by a request
-for another one (a swap in its engine, an eviction of the engine). Which ones are wanted is in the
-database, so this also holds after a restart. Models that were asked for with a lease are not: their
-holders ask again.
+for another one (a swap in its engine, an eviction of the engine), or cannot be loaded for a reason
+that no retry mends. Which ones are wanted is in the database, so this also holds after a restart.
+Models that were asked for with a lease are not: their holders ask again.
 """
 
 from __future__ import annotations
@@ -82,6 +82,7 @@ class Reconciler:
         error = known.record.error
         if error is not None and not is_retryable(error):
             self._tell(known, tries, "given_up")
+            await self._registry.unwant(known.model.id)
             return
         if tries.count and not tries.told:
             pause = min(FIRST_PAUSE_SECONDS * 2 ** (tries.count - 1), LONGEST_PAUSE_SECONDS)
