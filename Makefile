@@ -162,8 +162,8 @@ layouts-vllm: setup ## Which packed layouts vLLM on CPU loads, into docs/compres
 	@rm -rf build/layouts && .venvs/compression/bin/python services/compression/tests/layout_table.py models/demo/model build/layouts
 	@.venvs/serving/bin/python services/compression/tests/layouts_vllm.py build/layouts
 .PHONY: test-statistics
-test-statistics: .venv/.ready ## Long simulations: coverage, gate error, early stopping over thousands of studies
-	@.venv/bin/python -m pytest services/coordinator -m simulation
+test-statistics: .venv/.ready ## Coverage of every interval, error of the gate and of early stopping; prints the figures
+	@.venv/bin/python -m pytest services/coordinator -m simulation -rP
 
 .PHONY: bench-control
 bench-control: .venv/.ready ## What the coordinator costs: samples/s, list, resume, cancel, with stub peers

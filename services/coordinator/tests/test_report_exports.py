@@ -2,7 +2,10 @@
 
 import csv
 import json
+import shutil
+import subprocess
 
+import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from report_facts import facts
 
@@ -44,3 +47,14 @@ def test_openmetrics_has_a_gauge_per_score_and_difference():
     assert text.endswith("# EOF\n")
     parsed = {family.name for family in text_string_to_metric_families(text)}
     assert {"assay_score_points", "assay_difference_low_points"} <= parsed
+
+
+def test_promtool_finds_nothing_to_say_about_the_metrics():
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("no promtool on the PATH")
+    content = render_openmetrics(assemble(facts()))
+    checked = subprocess.run(
+        [promtool, "check", "metrics"], input=content, capture_output=True, check=False
+    )
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, b"")
