@@ -7,11 +7,14 @@ import typer
 from assay_cli.app import accept_common_before
 from assay_cli.commands import (
     calibration,
+    comparisons,
     data,
+    dimensions,
     evidence,
     examples,
     export,
     models,
+    profile,
     report,
     score,
     service,
@@ -29,6 +32,7 @@ app = typer.Typer(
 )
 app.add_typer(study.app, name="study", rich_help_panel="Results")
 report.register(app)
+comparisons.register(app)
 score.register(app)
 evidence.register(app)
 examples.register(app)
@@ -37,7 +41,9 @@ variants.register(app)
 app.add_typer(variants.app, name="variants", rich_help_panel="Models")
 app.add_typer(models.app, name="model", rich_help_panel="Models")
 models.register(app)
+profile.register(models.app)
 calibration.register(data.app)
+dimensions.register(app)
 app.add_typer(data.app, name="data", rich_help_panel="Data")
 stack.register(app)
 service.register(app)

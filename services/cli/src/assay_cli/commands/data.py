@@ -151,6 +151,25 @@ async def list_packs(
     session.output.result(answer, render)
 
 
+@command(app, "show")
+async def show_pack(
+    session: Session,
+    digest: Annotated[str, typer.Argument(metavar="DIGEST", help="Digest of an uploaded pack.")],
+) -> None:
+    """Show an uploaded pack: licence, whether its texts may be shown, scenarios."""
+    async with _depot(session) as stub:
+        answer = await call(stub.GetPack, pack_pb2.GetPackRequest(digest=digest))
+    pack, output = answer.pack, session.output
+
+    def render() -> None:
+        output.line(f"{pack.name} {pack.version}, {pack.licence}, display: {pack.display}")
+        output.line(f"{len(pack.scenarios)} scenarios")
+        output.line(pack.digest)
+        output.line(pack.uri)
+
+    output.result(answer, render)
+
+
 def _depot(session: Session) -> AbstractAsyncContextManager[Stub]:
     """Every evaluator serves the same packs."""
     address = session.endpoints.any_evaluator()

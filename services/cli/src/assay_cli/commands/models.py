@@ -57,8 +57,8 @@ def register(root: typer.Typer) -> None:
 @command(app, "load")
 async def load(session: Session, target: Target) -> None:
     """Make a model resident in an engine and wait until it answers."""
-    uri, digest = await _artifact(session, target)
-    async with _serving(session) as stub:
+    uri, digest = await artifact_of(session, target)
+    async with serving(session) as stub:
         model, _ = await _resident(session, stub, uri, digest, lease_seconds=0)
     session.output.result({"model": model}, lambda: _show(session, model))
 
@@ -66,7 +66,7 @@ async def load(session: Session, target: Target) -> None:
 @command(app, "list")
 async def list_models(session: Session) -> None:
     """List models, newest first."""
-    async with _serving(session) as stub:
+    async with serving(session) as stub:
         request = serving_pb2.ListModelsRequest(project=session.settings.project)
         response = await call(stub.ListModels, request)
     table = Table(box=None, pad_edge=False)
@@ -87,7 +87,7 @@ async def list_models(session: Session) -> None:
 @command(app, "show")
 async def show(session: Session, model: Id) -> None:
     """Show a model: its engine, leases, how long its last load took."""
-    async with _serving(session) as stub:
+    async with serving(session) as stub:
         response = await call(stub.GetModel, serving_pb2.GetModelRequest(id=model))
     session.output.result(response, lambda: _show(session, response.model))
 
@@ -99,7 +99,7 @@ async def unload(
     force: Annotated[bool, typer.Option("--force", help="Although a lease is held.")] = False,
 ) -> None:
     """Take a model out of its engine."""
-    async with _serving(session) as stub:
+    async with serving(session) as stub:
         request = serving_pb2.UnloadModelRequest(id=model, force=force)
         response = await call(stub.UnloadModel, request, timeout=_LOAD_TIMEOUT_SECONDS)
     session.output.result(response, lambda: session.output.line(f"unloaded {model}"))
@@ -140,8 +140,8 @@ async def generate(
         item.text = prompt or _stdin()
     else:
         item.chat.messages.extend(_conversation(prompt, system, messages))
-    uri, digest = await _artifact(session, target)
-    async with _serving(session) as stub, _lease(session, stub, uri, digest) as (lease, answering):
+    uri, digest = await artifact_of(session, target)
+    async with serving(session) as stub, leased(session, stub, uri, digest) as (lease, answering):
         request = serving_pb2.GenerateRequest(
             lease_id=lease.id, artifact_digest=answering, items=[item]
         )
@@ -164,7 +164,7 @@ async def generate(
     session.output.result({"artifact_digest": answering, "completions": completions}, render)
 
 
-async def _artifact(session: Session, target: str) -> tuple[str, str]:
+async def artifact_of(session: Session, target: str) -> tuple[str, str]:
     """URI and digest of the artifact that a user means; a model means its dense variant."""
     uploaded = "://" in target and target.rstrip("/").rpartition("/")[0].endswith("/artifacts")
     if uploaded or target.startswith(_ENDPOINT):
@@ -227,7 +227,7 @@ async def _resident(
 
 
 @asynccontextmanager
-async def _lease(
+async def leased(
     session: Session, stub: Stub, uri: str, digest: str
 ) -> AsyncIterator[tuple[serving_pb2.Lease, str]]:
     """A resident model for as long as the context is open."""
@@ -305,7 +305,8 @@ def _show(session: Session, model: serving_pb2.Model) -> None:
     output.line(model.artifact_uri)
 
 
-def _serving(session: Session) -> AbstractAsyncContextManager[Stub]:
+def serving(session: Session) -> AbstractAsyncContextManager[Stub]:
+    """A stub of the serving service."""
     return connected(
         session.endpoints.address("serving"),
         serving_pb2_grpc.ServingServiceStub,

@@ -29,7 +29,7 @@ from assay_core.pb import (
 )
 
 _RESCORE_TIMEOUT_SECONDS = 3600.0
-_COMPARE_TIMEOUT_SECONDS = 600.0
+_LEADERBOARD_TIMEOUT_SECONDS = 600.0
 
 
 class Format(StrEnum):
@@ -46,7 +46,6 @@ def register(app: typer.Typer) -> None:
     """Adds the commands."""
     command(app, "report", rich_help_panel="Results")(report)
     command(app, "gate", rich_help_panel="Results")(gate)
-    command(app, "compare", rich_help_panel="Results")(compare)
     command(app, "leaderboard", rich_help_panel="Results")(leaderboard)
     command(app, "rescore", rich_help_panel="Results")(rescore)
 
@@ -119,43 +118,6 @@ async def gate(
     raise Exit(gate_exit_code(result))
 
 
-async def compare(
-    session: Session,
-    variant: Annotated[str, typer.Argument(metavar="STUDY:VARIANT", help="What is compared.")],
-    reference: Annotated[
-        str,
-        typer.Argument(metavar="[STUDY:]REFERENCE", help="What with; default the same study."),
-    ],
-) -> None:
-    """Compare any two evaluated variants, paired, also of two studies."""
-    study, _, key = variant.partition(":")
-    if not key:
-        raise InvalidArgument.of(
-            "VARIANT", "has no study", remedy="give STUDY:VARIANT, as `assay study show` lists them"
-        )
-    other, _, other_key = reference.rpartition(":")
-    request = coordination_pb2.CompareVariantsRequest(
-        study_id=study, variant_key=key, reference_study_id=other, reference_key=other_key
-    )
-    async with coordinator(session) as stub:
-        response = await call(stub.CompareVariants, request, timeout=_COMPARE_TIMEOUT_SECONDS)
-    table = Table(box=None, pad_edge=False)
-    for name in ("dimension", "scenario", "parser", "difference", "p (Holm)", "pairs", "flips", ""):
-        table.add_column(name, no_wrap=True)
-    for each in response.comparisons:
-        table.add_row(
-            each.dimension,
-            each.scenario,
-            each.parser_version,
-            words.difference(each),
-            f"{each.p_value_holm:.3f}" if each.HasField("p_value_holm") else "",
-            f"{each.n_pairs:,}",
-            f"{100 * each.flip_rate:.1f} %" if each.HasField("flip_rate") else "",
-            words.VERDICT_MARKS.get(each.verdict, ""),
-        )
-    session.output.result(response, lambda: session.output.show(table))
-
-
 async def leaderboard(
     session: Session,
     dimension: Annotated[str, typer.Option(help="Rank by this; default the mean.")] = "",
@@ -167,7 +129,7 @@ async def leaderboard(
     )
     request.options.page_size = limit
     async with coordinator(session) as stub:
-        response = await call(stub.ListLeaderboard, request, timeout=_COMPARE_TIMEOUT_SECONDS)
+        response = await call(stub.ListLeaderboard, request, timeout=_LEADERBOARD_TIMEOUT_SECONDS)
     dimensions = sorted({name for entry in response.entries for name in entry.scores})
     table = Table(box=None, pad_edge=False)
     for name in ("", "model", "recipe", "rows", dimension or "mean", *dimensions):

@@ -130,6 +130,15 @@ async def register_checkpoint(
     session.output.result({"variant": variant}, show_both)
 
 
+@command(app, "cancel")
+async def cancel(session: Session, variant: Id) -> None:
+    """End a compression job; a later one of the same recipe begins where it can."""
+    async with compression(session) as stub:
+        response = await call(stub.CancelVariant, compression_pb2.CancelVariantRequest(id=variant))
+    state = words.state(response.variant.meta.state)
+    session.output.result(response, lambda: session.output.line(f"{variant}: {state}"))
+
+
 @command(app, "delete")
 async def delete(
     session: Session,
