@@ -157,6 +157,10 @@ bench-evaluators: .venv/.ready ## Parser rates, planner, memory and resume of th
 bench-compression: .venvs/compression/.ready ## Every recipe on the demo model: perplexity and overhead, into docs/compression-results.md
 	@OMP_WAIT_POLICY=PASSIVE .venvs/compression/bin/python -m benchmarks.compression --write docs/compression-results.md
 
+.PHONY: bench-departures
+bench-departures: .venvs/compression/.ready ## How far variants are from the dense model, by calibration text, into docs/compression-departures.md
+	@OMP_WAIT_POLICY=PASSIVE .venvs/compression/bin/python -m benchmarks.compression.departures --write docs/compression-departures.md
+
 .PHONY: layouts-vllm
 layouts-vllm: setup ## Which packed layouts vLLM on CPU loads, into docs/compression-layouts.md
 	@rm -rf build/layouts && .venvs/compression/bin/python services/compression/tests/layout_table.py models/demo/model build/layouts
