@@ -233,13 +233,27 @@ async def test_request_id_of_something_else(service, checkpoint, tmp_path):
     assert error.code is grpc.StatusCode.ALREADY_EXISTS
 
 
+@pytest.mark.parametrize(
+    ("recipe", "code", "words"),
+    [
+        ({"wanda": {}}, grpc.StatusCode.UNIMPLEMENTED, "tokens"),
+        ({"sparsegpt": {}}, grpc.StatusCode.UNIMPLEMENTED, "tokens"),
+        (
+            {"rtn": {"bits": 4, "group_size": 32}, "layout": "packed"},
+            grpc.StatusCode.UNIMPLEMENTED,
+            "layers only",
+        ),
+        ({"dense": {}}, grpc.StatusCode.INVALID_ARGUMENT, "compresses nothing"),
+    ],
+)
+async def test_embeddings_that_a_recipe_cannot_compress(service, checkpoint, recipe, code, words):
+    asked = Recipe.parse(recipe | {"include_embeddings": True}).to_proto()
+    error = await refused(service, checkpoint, asked, calibration=small_calibration())
+    assert (error.code, error.field) == (code, "recipe.include_embeddings")
+    assert words in error.message
+
+
 async def test_what_is_not_built_yet(service, checkpoint):
-    embeddings = common_pb2.Recipe(rtn=common_pb2.RtnRecipe(bits=4), include_embeddings=True)
-    error = await refused(service, checkpoint, embeddings)
-    assert (error.code, error.field) == (
-        grpc.StatusCode.UNIMPLEMENTED,
-        "recipe.include_embeddings",
-    )
     packed = common_pb2.Recipe(dense=common_pb2.DenseRecipe(), layout=common_pb2.LAYOUT_PACKED)
     assert (await refused(service, checkpoint, packed)).field == "recipe.layout"
 

@@ -35,7 +35,7 @@ def test_bits_count_scales_zero_points_and_bitmaps():
 
 def test_costs_of_the_dense_model_are_its_bytes(checkpoint):
     found = inspect(checkpoint)
-    costs = count(found, dense_bits(found))
+    costs = count(found, found.linears, dense_bits(found, found.linears))
     assert costs.bits_per_weight == 32
     assert costs.packed_bytes == 4 * found.parameters
     embedding = found.tensors["model.embed_tokens.weight"]
@@ -49,7 +49,6 @@ def test_costs_of_the_dense_model_are_its_bytes(checkpoint):
     [
         {"wanda": {}, "layout": "packed"},
         {"awq": {"bits": 4}, "layout": "packed-gptq"},
-        {"rtn": {"bits": 4}, "include_embeddings": True},
     ],
 )
 def test_what_is_not_built_says_so(recipe):

@@ -86,11 +86,12 @@ def identity(
     In a packed layout (`packed_files`) costs are counted from what is stored.
     """
     template = chat_template(checkpoint.path)
+    modules = checkpoint.compressed(include_embeddings=recipe.include_embeddings)
     if packed_files is None:
-        bits = bits_per_weight(recipe, dense_bits(checkpoint))
+        bits = bits_per_weight(recipe, dense_bits(checkpoint, modules))
     else:
         bits = stored_bits(checkpoint, packed_files)
-    costs = count(checkpoint, bits)
+    costs = count(checkpoint, modules, bits)
     return {
         "model_digest": model_digest,
         "parent_digest": parent_digest,

@@ -176,7 +176,7 @@ def _layer_messages(modules: dict[str, dict[str, Any]]) -> list[compression_pb2.
     """Pools the modules of each layer; artifacts from before norms were kept have none."""
     layers: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
     for name, record in modules.items():
-        if "norm" in record:
+        if "norm" in record and _layer_of(name) >= 0:
             layers[_layer_of(name)].append(record)
     messages = []
     for layer, records in sorted(layers.items()):

@@ -54,16 +54,16 @@ def stored_bits(checkpoint: Checkpoint, files: Path) -> float:
     return 8 * sum(parts) / elements
 
 
-def dense_bits(checkpoint: Checkpoint) -> float:
-    """Mean bits per weight of the matrices that recipes compress, as the parent stores them."""
-    entries = [checkpoint.matrix(module) for module in checkpoint.linears]
+def dense_bits(checkpoint: Checkpoint, modules: tuple[str, ...]) -> float:
+    """Mean bits per weight of the matrices that a recipe compresses, as the parent stores them."""
+    entries = [checkpoint.matrix(module) for module in modules]
     stored = sum(8 * ELEMENT_BYTES[entry.dtype] * entry.elements for entry in entries)
     return stored / sum(entry.elements for entry in entries)
 
 
-def count(checkpoint: Checkpoint, bits_per_weight: float) -> Efficiency:
-    """Counts the costs of a variant whose compressed matrices take `bits_per_weight`."""
-    compressed = {f"{module}.weight" for module in checkpoint.linears}
+def count(checkpoint: Checkpoint, modules: tuple[str, ...], bits_per_weight: float) -> Efficiency:
+    """Counts the costs of a variant whose compressed `modules` take `bits_per_weight`."""
+    compressed = {f"{module}.weight" for module in modules}
     embedding = checkpoint.embedding
     elements = sum(checkpoint.tensors[name].elements for name in compressed)
     rest = sum(
@@ -73,8 +73,10 @@ def count(checkpoint: Checkpoint, bits_per_weight: float) -> Efficiency:
     )
     packed = round(elements * bits_per_weight / 8) + rest
     tied = checkpoint.is_tied
-    row_bytes = (embedding.end - embedding.start) // max(1, embedding.shape[0])
     table_bytes = embedding.end - embedding.start
+    if checkpoint.embedding_module in modules:
+        table_bytes = round(embedding.elements * bits_per_weight / 8)
+    row_bytes = table_bytes // max(1, embedding.shape[0])
     used = checkpoint.parameters - (0 if tied else embedding.elements)
     return Efficiency(
         bits_per_weight=bits_per_weight,

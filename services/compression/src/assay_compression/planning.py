@@ -16,7 +16,12 @@ from assay_compression.checkpoint.imported import PACK_QUANTIZED, Import, inspec
 from assay_compression.checkpoint.inspect import Checkpoint, inspect
 from assay_compression.checkpoint.scan import FileFacts, Scanner, model_digest
 from assay_compression.jobs.spec import CalibrationSpec
-from assay_compression.methods.registry import check_layout, check_shape, check_supported
+from assay_compression.methods.registry import (
+    check_embeddings,
+    check_layout,
+    check_shape,
+    check_supported,
+)
 from assay_compression.settings import CompressionSettings
 from assay_compression.sources import resolve
 from assay_core.errors import (
@@ -88,7 +93,8 @@ class Planner:
             checkpoint = inspect(path)
         if recipe.name != "imported":
             check_layout(recipe, checkpoint)
-        for module in checkpoint.linears:
+            check_embeddings(recipe, checkpoint)
+        for module in checkpoint.compressed(include_embeddings=recipe.include_embeddings):
             check_shape(recipe, module, checkpoint.shape(module)[1])
         text, calibration_spec = self._calibration(recipe, calibration, checkpoint)
         with named_by(MODEL_FIELD):
@@ -108,7 +114,7 @@ class Planner:
                 }
             )
         if calibration_spec is not None:
-            _check_memory(checkpoint, calibration_spec)
+            _check_memory(checkpoint, calibration_spec, recipe)
         return Plan(
             variant_key=variant_key(digest, recipe, content),
             checkpoint=path,
@@ -269,13 +275,15 @@ def _check_import_layout(found: Import, layout: Layout | None) -> None:
         )
 
 
-def _check_memory(checkpoint: Checkpoint, calibration: CalibrationSpec) -> None:
+def _check_memory(checkpoint: Checkpoint, calibration: CalibrationSpec, recipe: Recipe) -> None:
     """Refuses a calibration whose hidden states and second moments do not fit into memory."""
     hidden = checkpoint.embedding.shape[1]
     states = calibration.samples * calibration.sequence_length * hidden * _FLOAT_BYTES
     inputs = [checkpoint.shape(group[0])[1] for group in checkpoint.groups(0)]
     moments = sum(columns**2 for columns in inputs) * _FLOAT_BYTES
     layer = sum(checkpoint.matrix(module).elements for module in checkpoint.linear_names(0))
+    if recipe.include_embeddings:
+        layer = max(layer, 2 * checkpoint.embedding.elements)
     # Two forms of one layer, twice its second moments (the routine works on a copy).
     needed = _WORKER_BYTES + states + 2 * moments + 2 * layer * _FLOAT_BYTES
     available = psutil.virtual_memory().available

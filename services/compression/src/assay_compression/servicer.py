@@ -167,9 +167,6 @@ class CompressionServicer(compression_pb2_grpc.CompressionServiceServicer):
     ) -> compression_pb2.GetServerInfoResponse:
         """What this server is and can do."""
         missing = {f"recipe.{name}": b.unavailable for name, b in BACKENDS.items() if b.unavailable}
-        missing |= {
-            "recipe.include_embeddings": "only transformer layers are compressed yet",
-        }
         info = common_pb2.ServerInfo(
             service="compression",
             version=package_version(),

@@ -62,7 +62,27 @@ class Checkpoint:
     @property
     def embedding(self) -> TensorEntry:
         """The token embedding."""
-        return self.tensors[self.base + self.architecture.embedding]
+        return self.matrix(self.embedding_module)
+
+    @property
+    def embedding_module(self) -> str:
+        """Full name of the token embedding: `model.embed_tokens`."""
+        return (self.base + self.architecture.embedding).removesuffix(".weight")
+
+    @property
+    def head_module(self) -> str:
+        """Module that the output head's weight lies in: the embedding's, where they are tied."""
+        stored = self.architecture.head.removesuffix(".weight")
+        return self.embedding_module if self.is_tied else stored
+
+    @cached_property
+    def outside(self) -> tuple[str, ...]:
+        """Embedding and output head, once where they are tied."""
+        return tuple(dict.fromkeys((self.embedding_module, self.head_module)))
+
+    def compressed(self, *, include_embeddings: bool) -> tuple[str, ...]:
+        """Modules that a recipe compresses."""
+        return self.linears + (self.outside if include_embeddings else ())
 
     @property
     def is_tied(self) -> bool:
@@ -117,7 +137,11 @@ class Checkpoint:
     def shape(self, module: str) -> tuple[int, int]:
         """Outputs and inputs of a module, however its weight is stored."""
         rows, columns = self.matrix(module).shape
-        return (columns, rows) if self.architecture.transposed else (rows, columns)
+        return (columns, rows) if self.is_transposed(module) else (rows, columns)
+
+    def is_transposed(self, module: str) -> bool:
+        """Whether a module's weight is stored `[in, out]`; embedding and head never are."""
+        return self.architecture.transposed and module not in self.outside
 
 
 def inspect(path: Path) -> Checkpoint:
@@ -177,7 +201,8 @@ def _is_matrix(name: str, tensors: dict[str, TensorEntry]) -> bool:
 
 def _check_tensors(checkpoint: Checkpoint) -> None:
     matrices = [f"{module}.weight" for module in checkpoint.linears]
-    for name in (checkpoint.base + checkpoint.architecture.embedding, *matrices):
+    outside = (f"{module}.weight" for module in checkpoint.outside)
+    for name in (*outside, *matrices):
         entry = checkpoint.tensors.get(name)
         if entry is None:
             raise refused(

@@ -12,7 +12,7 @@ from importlib import metadata
 from assay_compression.checkpoint.inspect import Checkpoint
 from assay_compression.efficiency import pruned_bits, quantized_bits
 from assay_core import recipes
-from assay_core.errors import FailedPrecondition, Unimplemented
+from assay_core.errors import FailedPrecondition, InvalidArgument, Unimplemented
 from assay_core.recipes.wire import Layout
 
 BLOCKS: dict[str, tuple[int, int]] = {"2:4": (2, 4), "4:8": (4, 8)}
@@ -20,6 +20,8 @@ OURS = ("assay-compression", "torch")
 LIBRARY = ("assay-compression", "torch", "transformers", "compressed-tensors", "llmcompressor")
 FORWARD = ("assay-compression", "torch", "transformers")
 NOISE_GROUP_SIZE = 128
+# What compresses an embedding of its own; `lookup.py` has the routines.
+LOOKUP_METHODS = ("rtn", "magnitude", "gptq", "awq")
 # The scale of a whole row adds next to nothing to each of its weights.
 _ONE_SCALE_PER_ROW = 1 << 20
 # Both dimensions of a matrix fill whole words for every number of bits.
@@ -144,11 +146,34 @@ def check_supported(recipe: recipes.Recipe) -> None:
             remedy=f"use {layouts[0]}: every engine serves it, and no engine of today has a kernel "
             "for packed zeros",
         )
-    if recipe.include_embeddings:
+
+
+def check_embeddings(recipe: recipes.Recipe, checkpoint: Checkpoint) -> None:
+    """Refuses `include_embeddings` where the method has no meaning, or no layout, for them.
+
+    Raises:
+        InvalidArgument: The recipe compresses nothing.
+        Unimplemented: Says why.
+    """
+    field = "recipe.include_embeddings"
+    if not recipe.include_embeddings:
+        return
+    if recipe.name == "dense":
+        raise InvalidArgument.of(
+            field, "is true, and dense compresses nothing", remedy="leave it out"
+        )
+    if recipe.layout != "dense":
         raise Unimplemented.of(
-            "recipe.include_embeddings",
-            "is true, and this server compresses transformer layers only",
-            remedy="leave recipe.include_embeddings out",
+            field,
+            f"is true, and layout {recipe.layout} packs the matrices of layers only",
+            remedy="use the dense layout",
+        )
+    if recipe.name not in LOOKUP_METHODS and not checkpoint.is_tied:
+        raise Unimplemented.of(
+            field,
+            f"is true, and {recipe.name} weighs an embedding by the inputs of its rows, which are "
+            "tokens: those that the calibration text lacks would count for nothing",
+            remedy=f"use {' or '.join(LOOKUP_METHODS)}, or leave {field} out",
         )
 
 

@@ -34,11 +34,19 @@ class Activations:
         checkpoint: The parent.
         sequences: Token ids `[samples, length]`, all of one length, so that none is padded.
         device: Where layers run.
+        embedding: The token embedding to begin with, where it is not the parent's.
     """
 
-    def __init__(self, checkpoint: Checkpoint, sequences: Tensor, device: torch.device) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        sequences: Tensor,
+        device: torch.device,
+        embedding: Tensor | None = None,
+    ) -> None:
         self._checkpoint = checkpoint
         self._device = device
+        self._embedding = embedding
         if int(sequences.max()) >= checkpoint.embedding.shape[0]:
             raise refused(
                 f"the tokenizer has ids beyond the {checkpoint.embedding.shape[0]} rows of the "
@@ -46,19 +54,13 @@ class Activations:
                 "check that the tokenizer belongs to the checkpoint",
                 _INCONSISTENT,
             )
-        names = checkpoint.architecture
-        module = importlib.import_module(names.module)
-        config = _read_config(getattr(module, names.config_class), checkpoint)
-        with torch.device("meta"):
-            model = getattr(module, names.model_class)(config).eval()
-        self._layers: torch.nn.ModuleList = getattr(model, names.layers)
-        stand_ins = [_StandIn() for _ in range(checkpoint.layers)]
-        setattr(model, names.layers, torch.nn.ModuleList(s.module() for s in stand_ins))
-        self._load_outside_layers(model, config)
+        model, self._layers = self._empty_model()
+        stand_ins = self._without_layers(model)
+        self._batches = sequences.split(max(1, _BATCH_TOKENS // sequences.shape[1]))
         self._hidden: list[Tensor] = []
         # All sequences are of one length, so a call depends on the size of the batch alone.
         self._calls: dict[int, list[_Call]] = {}
-        for ids in sequences.split(max(1, _BATCH_TOKENS // sequences.shape[1])):
+        for ids in self._batches:
             model(ids.to(device), use_cache=False)
             self._hidden.append(stand_ins[0].hidden)
             self._calls[len(ids)] = [stand_in.call for stand_in in stand_ins]
@@ -77,6 +79,18 @@ class Activations:
             self._run(block, layer, hidden)
         return seen
 
+    def observe_head(self) -> InputStatistics:
+        """Statistics of the output head's inputs, once the hidden states are past every layer."""
+        model, _ = self._empty_model()
+        last = self._without_layers(model)[-1]
+        seen = InputStatistics(
+            self._checkpoint.shape(self._checkpoint.head_module)[1], self._device
+        )
+        for ids, hidden in zip(self._batches, self._hidden, strict=True):
+            last.instead = hidden
+            seen.add(model(ids.to(self._device), use_cache=False).last_hidden_state)
+        return seen
+
     def advance(self, layer: int, weights: Mapping[str, Tensor]) -> None:
         """Moves the hidden states through a layer that has new `weights` by module name."""
         block = self._load(layer, weights)
@@ -89,14 +103,34 @@ class Activations:
         states: Tensor = output[0] if isinstance(output, tuple) else output
         return states
 
-    def _load_outside_layers(self, model: torch.nn.Module, config: Any) -> None:
+    def _empty_model(self) -> tuple[torch.nn.Module, torch.nn.ModuleList]:
+        """The family's model without weights, and its layers."""
+        names = self._checkpoint.architecture
+        module = importlib.import_module(names.module)
+        config = _read_config(getattr(module, names.config_class), self._checkpoint)
+        with torch.device("meta"):
+            model: torch.nn.Module = getattr(module, names.model_class)(config).eval()
+        layers: torch.nn.ModuleList = getattr(model, names.layers)
         for name, child in list(model.named_children()):
             # Frequencies of rotary embeddings are computed, not stored.
             if any(True for _ in child.buffers()) and not any(True for _ in child.parameters()):
                 setattr(model, name, type(child)(config).to(self._device))
+        return model, layers
+
+    def _without_layers(self, model: torch.nn.Module) -> list[_StandIn]:
+        """Puts stand-ins where layers were, and weights into everything else."""
+        stand_ins = [_StandIn() for _ in range(self._checkpoint.layers)]
+        modules = torch.nn.ModuleList(stand_in.module() for stand_in in stand_ins)
+        setattr(model, self._checkpoint.architecture.layers, modules)
         base = self._checkpoint.base
         names = [name for name in model.state_dict() if base + name in self._checkpoint.tensors]
-        self._assign(model, base, {name: self._read(base + name) for name in names})
+        state = {name: self._read(base + name) for name in names}
+        if self._embedding is not None:
+            state[self._checkpoint.architecture.embedding] = self._embedding.to(
+                self._device
+            ).float()
+        self._assign(model, base, state)
+        return stand_ins
 
     def _load(self, layer: int, replaced: Mapping[str, Tensor]) -> torch.nn.Module:
         prefix = self._checkpoint.layer_prefix(layer)
@@ -111,7 +145,7 @@ class Activations:
             and name.removeprefix(prefix) in known
         }
         for module, weight in replaced.items():
-            stored = weight.T if self._checkpoint.architecture.transposed else weight
+            stored = weight.T if self._checkpoint.is_transposed(module) else weight
             state[f"{module}.weight".removeprefix(prefix)] = stored.to(self._device).float()
         self._assign(block, prefix, state)
         return block
@@ -139,15 +173,18 @@ class _Call:
 
 
 class _StandIn:
-    """Takes a layer's place: notes its call and passes the hidden states on."""
+    """Takes a layer's place: notes its call and passes the hidden states on, or others instead."""
 
     hidden: Tensor
     call: _Call
+    instead: Tensor | None = None
 
     def module(self) -> torch.nn.Module:
         """What the model calls."""
         module = torch.nn.Identity()
         module.register_forward_pre_hook(self._note, with_kwargs=True)
+        # A hook that returns None changes nothing.
+        module.register_forward_hook(lambda *_: self.instead)
         return module
 
     def _note(

@@ -8,6 +8,7 @@ bytes of an undisturbed one.
 
 from __future__ import annotations
 
+import functools
 import pkgutil
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from assay_compression.checkpoint.inspect import Checkpoint
 from assay_compression.formats import GPTQ_SCALE_DTYPE
 from assay_compression.jobs.reports import ProgressReport
 from assay_compression.jobs.spec import JobSpec
+from assay_compression.methods import lookup
 from assay_compression.methods.grid import Quantized
 from assay_compression.methods.registry import BACKENDS
 from assay_compression.methods.routine import Compressed, Context, Matrix, Routine
@@ -48,33 +50,22 @@ def compress(spec: JobSpec, checkpoint: Checkpoint, progress: Progress) -> list[
         # On the CPU these operations are deterministic, and the switch itself imports for seconds.
         torch.use_deterministic_algorithms(mode=True)
     with torch.inference_mode():
-        activations = None
+        sequences = None
         if spec.calibration is not None and spec.calibration_file is not None:
             progress(ProgressReport(phase="reading calibration", total=checkpoint.layers))
             sequences = draw_sequences(checkpoint.path, spec.calibration_file, spec.calibration)
-            activations = Activations(checkpoint, sequences, device)
         recipe = Recipe.parse(spec.recipe)
         seed = spec.calibration.seed if spec.calibration else 0
+        context = Context(seed=seed, scale_dtype=_scale_dtype(recipe, checkpoint))
         copy = WorkingCopy(spec.work_dir, checkpoint)
-        driver = _Driver(
-            checkpoint,
-            copy,
-            _routine(recipe, checkpoint, seed),
-            activations,
-            device,
-            keeps_integers=recipe.layout != "dense",
-        )
-        return driver.run(progress)
+        driver = _Driver(checkpoint, copy, recipe, context, device)
+        return driver.run(sequences, progress)
 
 
-def _routine(recipe: Recipe, checkpoint: Checkpoint, seed: int) -> Routine:
-    is_gptq_format = recipe.layout == "packed-gptq"
-    parent = DTYPES[checkpoint.matrix(checkpoint.linears[0]).dtype]
-    context = Context(seed=seed, scale_dtype=GPTQ_SCALE_DTYPE if is_gptq_format else parent)
-    # By name: importing the library of a method costs seconds, and a job needs one method.
-    build = pkgutil.resolve_name(f"{BACKENDS[recipe.name].module}:routine")
-    routine: Routine = build(recipe.method, context)
-    return routine
+def _scale_dtype(recipe: Recipe, checkpoint: Checkpoint) -> torch.dtype:
+    if recipe.layout == "packed-gptq":
+        return GPTQ_SCALE_DTYPE
+    return DTYPES[checkpoint.matrix(checkpoint.linears[0]).dtype]
 
 
 class _Driver:
@@ -82,39 +73,45 @@ class _Driver:
         self,
         checkpoint: Checkpoint,
         copy: WorkingCopy,
-        routine: Routine,
-        activations: Activations | None,
+        recipe: Recipe,
+        context: Context,
         device: torch.device,
-        *,
-        keeps_integers: bool,
     ) -> None:
         self._checkpoint = checkpoint
         self._copy = copy
-        self._routine = routine
-        self._activations = activations
+        self._recipe = recipe
+        self._context = context
         self._device = device
-        self._keeps_integers = keeps_integers
+        # By name: importing the library of a method costs seconds, and a job needs one method.
+        build = pkgutil.resolve_name(f"{BACKENDS[recipe.name].module}:routine")
+        self._routine: Routine = build(recipe.method, context)
 
-    def run(self, progress: Progress) -> list[LayerRecord]:
-        records = []
-        layers = self._checkpoint.layers
-        pace = _Pace(layers)
+    def run(self, sequences: Tensor | None, progress: Progress) -> list[LayerRecord]:
+        """Compresses an embedding of its own, then the layers, then the output head."""
+        checkpoint = self._checkpoint
+        layers = checkpoint.layers
+        outside = checkpoint.outside if self._recipe.include_embeddings else ()
+        parts = _Parts(self._copy, layers + len(outside), progress)
+        embedding = None
+        if len(outside) > 1:
+            parts.make(layers + 1, "compressing the embedding", self._embedding)
+            embedding = self._copy.current(checkpoint.embedding_module)
+        activations = None
+        if sequences is not None:
+            activations = Activations(checkpoint, sequences, self._device, embedding)
         for layer in range(layers):
-            progress(pace.report(layer))
-            record = self._copy.finished(layer)
-            if record is None:
-                record = self._layer(layer)
-                pace.count_layer()
-            records.append(record)
-            if self._activations is not None and layer + 1 < layers:
-                modules = self._checkpoint.linear_names(layer)
-                weights = {module: self._copy.current(module) for module in modules}
-                self._activations.advance(layer, weights)
-        progress(pace.report(layers))
-        return records
+            phase = f"compressing layer {layer + 1} of {layers}"
+            parts.make(layer, phase, functools.partial(self._layer, layer, activations))
+            if activations is not None and (outside or layer + 1 < layers):
+                modules = checkpoint.linear_names(layer)
+                activations.advance(layer, {name: self._copy.current(name) for name in modules})
+        if outside:
+            head = functools.partial(self._head, activations)
+            parts.make(layers, "compressing the output head", head)
+        return parts.end()
 
-    def _layer(self, layer: int) -> LayerRecord:
-        seen = self._activations.observe(layer) if self._activations is not None else {}
+    def _layer(self, layer: int, activations: Activations | None) -> LayerRecord:
+        seen = activations.observe(layer) if activations is not None else {}
         done: dict[str, ModuleRecord] = {}
         integers: dict[str, Quantized] = {}
         for i, group in enumerate(self._checkpoint.groups(layer)):
@@ -125,12 +122,38 @@ class _Driver:
             ]
             for matrix, compressed in zip(matrices, self._routine(matrices), strict=True):
                 done[matrix.name] = self._write(matrix, compressed)
-                if self._keeps_integers and compressed.quantized is not None:
+                if self._recipe.layout != "dense" and compressed.quantized is not None:
                     integers[matrix.name] = compressed.quantized
         digest = self._copy.write_integers(layer, integers) if integers else None
-        record = LayerRecord(layer=layer, integers=digest, modules=done)
-        self._copy.commit(record)
-        return record
+        return LayerRecord(layer=layer, integers=digest, modules=done)
+
+    def _embedding(self) -> LayerRecord:
+        """An embedding that is looked up and nothing else."""
+        module = self._checkpoint.embedding_module
+        run = lookup.routine(self._recipe.method, self._context)
+        return self._alone(
+            self._checkpoint.layers + 1, Matrix(module, self._original(module), None), run
+        )
+
+    def _head(self, activations: Activations | None) -> LayerRecord:
+        """The output head, which may be the embedding: it is multiplied, so it has inputs."""
+        checkpoint = self._checkpoint
+        module = checkpoint.head_module
+        seen = activations.observe_head() if activations is not None else None
+        # The last norm can take over a division, but not for the embedding's lookups too.
+        own_norm = not checkpoint.is_tied and len(checkpoint.other_linears) == 1
+        matrix = Matrix(module, self._original(module), seen, may_scale=own_norm)
+        return self._alone(checkpoint.layers, matrix, self._routine)
+
+    def _alone(self, number: int, matrix: Matrix, run: Routine) -> LayerRecord:
+        (compressed,) = run([matrix])
+        record = self._write(matrix, compressed)
+        head = self._checkpoint.architecture.head
+        if self._checkpoint.is_tied and head in self._checkpoint.tensors:
+            # Stored twice, used once: both copies say the same.
+            twin = head.removesuffix(".weight")
+            self._copy.write(twin, self._copy.current(matrix.name))
+        return LayerRecord(layer=number, modules={matrix.name: record})
 
     def _original(self, module: str) -> Tensor:
         return self._copy.original(module).to(self._device).float()
@@ -144,23 +167,38 @@ class _Driver:
         )
 
 
-class _Pace:
-    """Seconds per layer of this run, for the estimate of what is left."""
+class _Parts:
+    """The parts of a job in order: those that an earlier run finished are taken as they are."""
 
-    def __init__(self, layers: int) -> None:
-        self._layers = layers
+    def __init__(self, copy: WorkingCopy, total: int, progress: Progress) -> None:
+        self._copy = copy
+        self._total = total
+        self._progress = progress
+        self._records: list[LayerRecord] = []
         self._started = time.monotonic()
-        self._done = 0
+        self._made = 0
 
-    def count_layer(self) -> None:
-        """Counts a layer that this run has compressed."""
-        self._done += 1
+    def make(self, number: int, phase: str, work: Callable[[], LayerRecord]) -> None:
+        """Does one part, unless its record matches its bytes."""
+        self._report(phase)
+        record = self._copy.finished(number)
+        if record is None:
+            record = work()
+            self._copy.commit(record)
+            self._made += 1
+        self._records.append(record)
 
-    def report(self, layer: int) -> ProgressReport:
-        """Progress before `layer`."""
+    def end(self) -> list[LayerRecord]:
+        """Every part's record."""
+        self._report("publishing")
+        return self._records
+
+    def _report(self, phase: str) -> None:
+        """Progress before a part, with what is left at this run's pace."""
+        done = len(self._records)
         eta = None
-        if self._done:
-            eta = (time.monotonic() - self._started) / self._done * (self._layers - layer)
-        finished = layer == self._layers
-        phase = "publishing" if finished else f"compressing layer {layer + 1} of {self._layers}"
-        return ProgressReport(phase=phase, completed=layer, total=self._layers, eta_seconds=eta)
+        if self._made:
+            eta = (time.monotonic() - self._started) / self._made * (self._total - done)
+        self._progress(
+            ProgressReport(phase=phase, completed=done, total=self._total, eta_seconds=eta)
+        )

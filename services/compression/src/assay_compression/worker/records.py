@@ -59,7 +59,8 @@ class LayerRecord(BaseModel):
     """What was written for one layer.
 
     Attributes:
-        layer: Its number.
+        layer: Its number; the output head counts as the one after the last, an embedding of its
+            own as the one after that.
         integers: Digest of the file with its integers; None for the dense layout.
         modules: A record per module, by its full name.
     """

@@ -34,7 +34,8 @@ class WorkingCopy:
 
     def original(self, module: str) -> Tensor:
         """The parent's weight of a module, `[out, in]`."""
-        return self._oriented(read_tensor(self._checkpoint.path, self._checkpoint.matrix(module)))
+        stored = read_tensor(self._checkpoint.path, self._checkpoint.matrix(module))
+        return self._oriented(module, stored)
 
     def dtype(self, module: str) -> torch.dtype:
         """Type that a module's weight is stored in."""
@@ -42,12 +43,13 @@ class WorkingCopy:
 
     def current(self, module: str) -> Tensor:
         """The weight of a module as it stands in the copy, `[out, in]`."""
-        return self._oriented(read_tensor(self._files, self._checkpoint.matrix(module)))
+        stored = read_tensor(self._files, self._checkpoint.matrix(module))
+        return self._oriented(module, stored)
 
     def write(self, module: str, weight: Tensor) -> str:
         """Writes a module's weight `[out, in]`; returns the digest of its bytes."""
         entry = self._checkpoint.matrix(module)
-        return write_tensor(self._files, entry, self._oriented(weight))
+        return write_tensor(self._files, entry, self._oriented(module, weight))
 
     def write_integers(self, layer: int, matrices: Mapping[str, Quantized]) -> str:
         """Keeps the integers of a layer for a packed layout; returns the digest of the file."""
@@ -97,8 +99,8 @@ class WorkingCopy:
             return None
         return record
 
-    def _oriented(self, weight: Tensor) -> Tensor:
-        return weight.T if self._checkpoint.architecture.transposed else weight
+    def _oriented(self, module: str, weight: Tensor) -> Tensor:
+        return weight.T if self._checkpoint.is_transposed(module) else weight
 
     def _is_in(self, module: str, layer: int) -> bool:
         return module.startswith(self._checkpoint.layer_prefix(layer))
