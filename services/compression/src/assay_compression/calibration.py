@@ -14,7 +14,7 @@ from pathlib import Path
 from assay_core.errors import FailedPrecondition, InvalidArgument
 
 _FIELD = "calibration.source"
-_SIZE_LIMIT = 256 << 20
+SIZE_LIMIT = 256 << 20
 
 
 def read_documents(path: Path) -> list[str]:
@@ -24,8 +24,8 @@ def read_documents(path: Path) -> list[str]:
         InvalidArgument: If it is empty, too large or not UTF-8, or a line is not `{"text": ...}`:
             names the file and the line, never its content.
     """
-    if path.stat().st_size > _SIZE_LIMIT:
-        raise _refused(path, f"has more than {_SIZE_LIMIT >> 20} MiB", "pass an excerpt")
+    if path.stat().st_size > SIZE_LIMIT:
+        raise _refused(path, f"has more than {SIZE_LIMIT >> 20} MiB", "pass an excerpt")
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:

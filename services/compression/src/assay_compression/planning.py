@@ -22,6 +22,7 @@ from assay_compression.methods.registry import (
     check_shape,
     check_supported,
 )
+from assay_compression.remote_text import fetch, is_remote
 from assay_compression.settings import CompressionSettings
 from assay_compression.sources import resolve
 from assay_core.errors import (
@@ -204,6 +205,18 @@ class Planner:
             kind="model",
         )
 
+    def _text(self, source: str) -> Path:
+        settings = self._settings
+        if source not in settings.calibrations and is_remote(source):
+            return fetch(source, settings.remote_prefixes, settings.calibration_cache)
+        return resolve(
+            source,
+            field="calibration.source",
+            named=settings.calibrations,
+            allowed=settings.readable_prefixes,
+            kind="calibration",
+        )
+
     def _calibration(
         self, recipe: Recipe, calibration: Calibration, checkpoint: Checkpoint
     ) -> tuple[Path | None, CalibrationSpec | None]:
@@ -223,13 +236,7 @@ class Planner:
                 f"is {calibration.sequence_length}, more than the model's context of {context}",
                 remedy=f"use at most {context}",
             )
-        path = resolve(
-            calibration.source,
-            field="calibration.source",
-            named=self._settings.calibrations,
-            allowed=self._settings.readable_prefixes,
-            kind="calibration",
-        )
+        path = self._text(calibration.source)
         read_documents(path)
         spec = CalibrationSpec(
             digest=self._scanner.digest_file(path).digest,

@@ -19,8 +19,9 @@ class CompressionSettings(ServiceSettings):
     listen: str = Field(default="127.0.0.1:7401", description="gRPC address HOST:PORT.")
     model_prefixes: list[str] = Field(
         default=[],
-        description="Folders that models and calibration text may be read from. Empty means "
-        "everywhere for a server on loopback, and nowhere for any other.",
+        description="Folders that models and calibration text may be read from, and URI prefixes "
+        "(s3://bucket/texts) for calibration text. Empty means everywhere for a server on "
+        "loopback, and nowhere for any other.",
     )
     models: dict[str, str] = Field(
         default={"demo": "models/demo/model"},
@@ -70,7 +71,20 @@ class CompressionSettings(ServiceSettings):
         """Folders that requests may name paths in."""
         if not self.model_prefixes and is_loopback(self.listen):
             return [Path("/")]
-        return [Path(p.removeprefix("file://")).expanduser().resolve() for p in self.model_prefixes]
+        local = (p.removeprefix("file://") for p in self.model_prefixes)
+        return [Path(path).expanduser().resolve() for path in local if "://" not in path]
+
+    @property
+    def remote_prefixes(self) -> list[str]:
+        """URI prefixes that calibration text may be read from; `*` for everywhere."""
+        if not self.model_prefixes and is_loopback(self.listen):
+            return ["*"]
+        return [p for p in self.model_prefixes if "://" in p and not p.startswith("file://")]
+
+    @property
+    def calibration_cache(self) -> Path:
+        """Folder of calibration texts that were fetched from object stores."""
+        return self.home / "cache" / "calibration"
 
 
 def _cpus() -> int:

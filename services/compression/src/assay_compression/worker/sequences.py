@@ -23,7 +23,7 @@ def draw_sequences(checkpoint: Path, text: Path, spec: CalibrationSpec) -> Tenso
     Raises:
         FailedPrecondition: If the text has changed since the job was accepted, or is too short.
     """
-    if sha256_file(text) != spec.digest:
+    if not text.is_file() or sha256_file(text) != spec.digest:
         raise FailedPrecondition(
             f"calibration file {text.name} changed after the job was accepted",
             field="calibration.source",
