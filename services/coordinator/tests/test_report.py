@@ -22,7 +22,7 @@ def test_the_first_line_is_the_answer_in_a_sentence():
 
 def test_sections_stand_in_their_order():
     ids = [a["id"] for tag, a in page(assemble(facts())).tags if tag == "section"]
-    assert ids == ["scores", "plots", "details", "answers", "not-run", "provenance"]
+    assert ids == ["scores", "plots", "details", "answers", "published", "not-run", "provenance"]
 
 
 def test_a_cell_shows_score_interval_and_paired_difference():

@@ -10,6 +10,7 @@ from assay_coordinator.domain.comparison import Comparison, GateResult
 from assay_coordinator.domain.flips import FlipGroup
 from assay_coordinator.domain.progress import EvaluationStatus, ScoreFacts, VariantStatus
 from assay_coordinator.domain.study import StudySpec
+from assay_coordinator.report.findings import findings_of
 from assay_coordinator.report.model import (
     Fact,
     NotRun,
@@ -72,6 +73,7 @@ def assemble(facts: Facts) -> ReportData:
         ),
         comparisons=tuple(comparisons),
         published=beside_published(variants, comparisons),
+        findings=findings_of(variants, comparisons, spec.main_parser),
         flips=tuple(
             sorted(facts.flips, key=lambda g: (position[g.variant_key], order[g.dimension]))
         ),

@@ -119,6 +119,28 @@ class Published(_Part):
         return "same direction" if same else "other direction"
 
 
+Outcome = Literal["holds here", "does not hold here", "undecided here"]
+
+
+class Finding(_Part):
+    """Whether what the paper finds of a method at a level is so of one variant; points."""
+
+    variant_key: str
+    claim: str
+    outcome: Outcome
+    change: float | None  # mean over the trust dimensions
+    published_low: float  # the same mean, over the published models and calibration seeds
+    published_high: float
+    published_settings: int
+    within_margin: int  # dimensions whose loss is surely below the margin
+    dimensions: int
+    fell: tuple[str, ...] = ()  # surely, after correction
+    worst: str
+    worst_difference: float
+    worst_low: float | None = None
+    worst_high: float | None = None
+
+
 class NotRun(_Part):
     """Something the study asked for and did not get."""
 
@@ -150,6 +172,7 @@ class ReportData(_Part):
     scores: tuple[ReportScore, ...]
     comparisons: tuple[Comparison, ...]
     published: tuple[Published, ...] = ()
+    findings: tuple[Finding, ...] = ()
     flips: tuple[FlipGroup, ...] = ()
     not_run: tuple[NotRun, ...] = ()
     estimand: str = ""

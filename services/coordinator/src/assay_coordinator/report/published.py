@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from statistics import fmean
 
 from assay_coordinator.domain.comparison import Comparison
 from assay_coordinator.report.model import Published, ReportVariant
@@ -46,7 +47,7 @@ def beside_published(
             continue
         model = _model(variant.model)
         dense = _rows(model, "dense", "16")
-        rows = _rows(model, variant.method, _level(variant))
+        rows = _rows(model, variant.method, level_of(variant))
         values = [
             row.scores[comparison.dimension] for row in rows if comparison.dimension in row.scores
         ]
@@ -69,6 +70,22 @@ def beside_published(
             )
         )
     return tuple(found)
+
+
+def published_changes(method: str, level: str) -> list[float]:
+    """Mean change of the trust dimensions, variant minus dense, of every published setting."""
+    dense = {row.model: row.scores for row in published_rows() if row.method == "dense"}
+    return [
+        fmean(
+            value - dense[row.model][name]
+            for name, value in row.scores.items()
+            if name != "utility"
+            and name in dense[row.model]
+            and (row.model, method, name) not in _DOUBTFUL
+        )
+        for row in published_rows()
+        if (row.method, row.level) == (method, level) and row.model in dense
+    ]
 
 
 @cache
@@ -102,7 +119,7 @@ def _model(name: str) -> str:
     return text.strip("-")
 
 
-def _level(variant: ReportVariant) -> str:
+def level_of(variant: ReportVariant) -> str:
     """`3` of `gptq-3bit-g128`, `2:4` of `wanda-2:4`."""
     rest = variant.label.removeprefix(f"{variant.method}-")
     return rest.split("bit", 1)[0] if "bit" in rest else rest
