@@ -15,6 +15,9 @@ JOB_SECONDS = Histogram(
 )
 QUEUED = Gauge("assay_compression_jobs_queued", "Jobs that wait for a worker.")
 RUNNING = Gauge("assay_compression_jobs_running", "Jobs that run now.")
+ON_DEVICE = Gauge(
+    "assay_compression_device_jobs_running", "Jobs that run now, by their device.", ("device",)
+)
 CACHE_HITS = Counter(
     "assay_compression_cache_hits_total", "Requests answered by an existing artifact.", ("method",)
 )

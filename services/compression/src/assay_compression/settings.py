@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -36,6 +36,11 @@ class CompressionSettings(ServiceSettings):
         default=0, ge=0, le=1024, description="Threads per worker; 0 shares the CPUs out."
     )
     device: Literal["cpu", "cuda"] = Field(default="cpu", description="Where workers compute.")
+    devices: list[Annotated[str, Field(pattern=r"^(cpu|cuda:\d+)$")]] = Field(
+        default=[],
+        description='Devices of the workers, one each: ["cuda:0", "cuda:1"]. Takes the place of '
+        "`workers` and `device`; a job waits while all are taken.",
+    )
     disk_reserve_bytes: int = Field(
         default=256 << 20, ge=0, description="Free bytes of disk that a job must leave."
     )
@@ -47,9 +52,14 @@ class CompressionSettings(ServiceSettings):
     )
 
     @property
+    def places(self) -> list[str]:
+        """The device of every worker."""
+        return self.devices or [self.device] * self.workers
+
+    @property
     def threads(self) -> int:
         """Threads of one worker."""
-        return self.worker_threads or max(1, _cpus() // self.workers)
+        return self.worker_threads or max(1, _cpus() // len(self.places))
 
     @property
     def work_root(self) -> Path:

@@ -82,8 +82,8 @@ def status_of(record: Record) -> VariantStatus:
     return VariantStatus.model_validate(record.status)
 
 
-def job_of(record: Record, settings: CompressionSettings) -> JobSpec:
-    """The job that makes a variant, on this server."""
+def job_of(record: Record, settings: CompressionSettings, device: str) -> JobSpec:
+    """The job that makes a variant, on a device of this server: `cpu`, `cuda`, `cuda:1`."""
     plan, spec = status_of(record).plan, spec_of(record)
     return JobSpec(
         variant_key=plan.variant_key,
@@ -100,5 +100,6 @@ def job_of(record: Record, settings: CompressionSettings) -> JobSpec:
         data_uri=settings.data_uri,
         work_dir=work_dir(settings, plan.variant_key),
         threads=settings.threads,
-        device=settings.device,
+        # A worker on one of several accelerators sees that one alone.
+        device="cuda" if device.startswith("cuda") else "cpu",
     )

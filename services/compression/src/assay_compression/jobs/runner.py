@@ -11,7 +11,7 @@ from assay_compression import artifacts
 from assay_compression.jobs.reports import ErrorReport, ExitReport, ProgressReport, ResultReport
 from assay_compression.jobs.work_dirs import discard
 from assay_compression.jobs.workers import Nursery
-from assay_compression.metrics import JOB_SECONDS, JOBS, QUEUED, RUNNING, WORKER_DEATHS
+from assay_compression.metrics import JOB_SECONDS, JOBS, ON_DEVICE, QUEUED, RUNNING, WORKER_DEATHS
 from assay_compression.planning import Planner
 from assay_compression.settings import CompressionSettings
 from assay_compression.variants import job_of, spec_of, status_of, work_dir
@@ -36,7 +36,7 @@ _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 30.0
 
 
 class JobRunner:
-    """Runs jobs, `settings.workers` at a time, in the order they were accepted."""
+    """Runs jobs in the order they were accepted, one on each of the settings' places."""
 
     def __init__(
         self,
@@ -66,9 +66,10 @@ class JobRunner:
                     await self._records.update(record.id, state=State.CANCELLED)
             if not (token := page.next_page_token):
                 break
+        nurseries = [Nursery(self._settings.threads, each) for each in self._settings.places]
         self._loops = [
-            asyncio.create_task(self._work(), name=f"compression-worker-{i}")
-            for i in range(self._settings.workers)
+            asyncio.create_task(self._work(nursery), name=f"compression-worker-{i}")
+            for i, nursery in enumerate(nurseries)
         ]
 
     def submit(self, variant: str) -> None:
@@ -105,8 +106,7 @@ class JobRunner:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
 
-    async def _work(self) -> None:
-        place = Nursery(self._settings.threads)
+    async def _work(self, place: Nursery) -> None:
         try:
             while True:
                 await self._run_next(place)
@@ -138,6 +138,7 @@ class JobRunner:
         method = spec_of(record).method
         started = time.monotonic()
         RUNNING.inc()
+        ON_DEVICE.labels(place.device).inc()
         try:
             artifact = await self._make(record, place)
         except AssayError as error:
@@ -159,6 +160,7 @@ class JobRunner:
             await self._store(variant, state=State.SUCCEEDED, status={"artifact": artifact})
         finally:
             RUNNING.dec()
+            ON_DEVICE.labels(place.device).dec()
 
     async def _make(self, record: Record, place: Nursery) -> str | None:
         """The artifact's digest; None if the variant was cancelled.
@@ -191,7 +193,7 @@ class JobRunner:
 
     async def _run_worker(self, record: Record, place: Nursery) -> tuple[int | None, str | None]:
         """The worker's exit code, if that is known, and the artifact, if there is one."""
-        job = job_of(record, self._settings)
+        job = job_of(record, self._settings, place.device)
         code: int | None = None
         artifact: str | None = None
         error: AssayError | None = None

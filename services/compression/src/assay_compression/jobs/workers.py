@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from assay_compression.jobs.reports import Report, parse_report
 from assay_compression.jobs.spec import JobSpec
 from assay_compression.worker.nursery import Order
+from assay_core.errors import InvalidArgument
 from assay_core.logs import get_logger
 
 _LOG = get_logger("compression.worker")
@@ -38,10 +39,15 @@ class Nursery:
 
     Args:
         threads: Threads of tensor operations in a worker.
+        device: Where it computes: `cpu`, `cuda`, or one of several, `cuda:1`.
+
+    Raises:
+        InvalidArgument: If this process does not see that many devices.
     """
 
-    def __init__(self, threads: int) -> None:
-        self._threads = threads
+    def __init__(self, threads: int, device: str = "cpu") -> None:
+        self.device = device
+        self._environment = _environment(threads, device)
         self._running: _Process | None = None
 
     async def run(self, spec: JobSpec, log: Path) -> AsyncGenerator[Report, None]:
@@ -110,26 +116,57 @@ class Nursery:
                 # Nursery and workers end when this pipe does, however the service ends.
                 stdin=asyncio.subprocess.PIPE,
                 pass_fds=(theirs.fileno(),),
-                env=_environment(self._threads),
+                env=self._environment,
                 start_new_session=True,
             )
         self._running = _Process(process, ours)
         return self._running
 
 
-def _environment(threads: int) -> dict[str, str]:
-    return os.environ | {
-        # Compiling costs a minute per process and changes no result.
-        "TORCHDYNAMO_DISABLE": "1",
-        "OMP_NUM_THREADS": str(threads),
-        "MKL_NUM_THREADS": str(threads),
-        "OPENBLAS_NUM_THREADS": "1",
-        # Threads that wait by spinning stall each other where processes outnumber processors.
-        "OMP_WAIT_POLICY": "PASSIVE",
-        # A job reads what its specification names and nothing from a hub.
-        "HF_HUB_OFFLINE": "1",
-        "TRANSFORMERS_OFFLINE": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-        # cuBLAS is deterministic only with a fixed workspace.
-        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
-    }
+def visible_devices(device: str, visible: str | None) -> str | None:
+    """CUDA_VISIBLE_DEVICES of a worker, so that it sees its own device and no other.
+
+    Args:
+        device: `cpu`, `cuda` (whatever this process sees), or `cuda:1`, counted from 0 among those
+            that this process sees.
+        visible: The variable of this process; None where it is not set.
+
+    Raises:
+        InvalidArgument: If this process sees fewer devices.
+    """
+    kind, _, number = device.partition(":")
+    if kind == "cpu":
+        return ""
+    if not number or visible is None:
+        return number or visible
+    seen = [each.strip() for each in visible.split(",") if each.strip()]
+    if int(number) >= len(seen):
+        raise InvalidArgument.of(
+            "devices",
+            f"names {device}, and CUDA_VISIBLE_DEVICES lets this process see {len(seen)}",
+            remedy="name devices from cuda:0 on, or let it see more",
+        )
+    return seen[int(number)]
+
+
+def _environment(threads: int, device: str) -> dict[str, str]:
+    visible = visible_devices(device, os.environ.get("CUDA_VISIBLE_DEVICES"))
+    return (
+        os.environ
+        | ({} if visible is None else {"CUDA_VISIBLE_DEVICES": visible})
+        | {
+            # Compiling costs a minute per process and changes no result.
+            "TORCHDYNAMO_DISABLE": "1",
+            "OMP_NUM_THREADS": str(threads),
+            "MKL_NUM_THREADS": str(threads),
+            "OPENBLAS_NUM_THREADS": "1",
+            # Threads that wait by spinning stall each other where processes outnumber processors.
+            "OMP_WAIT_POLICY": "PASSIVE",
+            # A job reads what its specification names and nothing from a hub.
+            "HF_HUB_OFFLINE": "1",
+            "TRANSFORMERS_OFFLINE": "1",
+            "TOKENIZERS_PARALLELISM": "false",
+            # cuBLAS is deterministic only with a fixed workspace.
+            "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+        }
+    )
