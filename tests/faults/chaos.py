@@ -34,6 +34,7 @@ from stack import Stack  # noqa: E402
 
 # Completions that an evaluator may hold without having them on disk: design, section 9.
 IN_FLIGHT_PER_KILL = 256
+SERVICES = ("coordinator", "compression", "serving", "evaluator-ethics", "evaluator-fairness")
 FINAL = ("STATE_SUCCEEDED", "STATE_FAILED", "STATE_CANCELLED")
 
 
@@ -53,7 +54,7 @@ def main() -> int:
         with database(options.postgres) as environment:
             stack = Stack(folder / "chaos", environment)
             wild, kills = disturbed(stack, options)
-        return judge(calm, wild, kills, folder)
+        return judge(calm, wild, kills, options.kills, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -80,8 +81,8 @@ def undisturbed(stack: Stack, study: Path) -> dict[str, Any]:
     return found
 
 
-def disturbed(stack: Stack, options: argparse.Namespace) -> tuple[dict[str, Any], int]:
-    """The study while services die; and how many did."""
+def disturbed(stack: Stack, options: argparse.Namespace) -> tuple[dict[str, Any], Counter[str]]:
+    """The study while services die; and how often each did."""
     rng = random.Random(options.seed)  # noqa: S311 - chooses victims, not secrets
     up = stack.assay("up")
     if up.code:
@@ -90,25 +91,23 @@ def disturbed(stack: Stack, options: argparse.Namespace) -> tuple[dict[str, Any]
         created = stack.assay("study", "create", "-f", options.study, "--json").document["study"]
         study = created["meta"]["id"]
         end = time.monotonic() + options.limit
-        kills = 0
+        kills: Counter[str] = Counter()
         while time.monotonic() < end:
             time.sleep(options.every * rng.uniform(0.5, 1.5))
             state = show(stack, study)
             if state is not None and state["meta"]["state"] in FINAL:
                 return state, kills
-            if kills < options.kills and (name := kill_one(stack, rng)):
-                kills += 1
-                say(f"kill {kills}: {name}; study {progress(state)}")
+            if kills.total() < options.kills and (name := kill_one(stack, rng, kills)):
+                kills[name] += 1
+                say(f"kill {kills.total()}: {name}; study {progress(state)}")
         raise SystemExit(f"not finished within {options.limit:.0f} s\n{stack.logs()}")
     finally:
         stack.assay("down")
 
 
-def kill_one(stack: Stack, rng: random.Random) -> str | None:
-    """SIGKILL to a random service that runs; its name."""
-    names = ["coordinator", "compression", "serving", "evaluator-ethics", "evaluator-fairness"]
-    rng.shuffle(names)
-    for name in names:
+def kill_one(stack: Stack, rng: random.Random, kills: Counter[str]) -> str | None:
+    """SIGKILL to a random service that runs, of those that were killed least; its name."""
+    for name in sorted(SERVICES, key=lambda name: (kills[name], rng.random())):
         with contextlib.suppress(StopIteration, AssertionError, ProcessLookupError):
             stack.kill(name)
             return name
@@ -131,19 +130,33 @@ def progress(study: dict[str, Any] | None) -> str:
     return f"{meta.get('completed', 0)}/{meta.get('total', '?')}"
 
 
-def judge(calm: dict[str, Any], wild: dict[str, Any], kills: int, folder: Path) -> int:
+def judge(
+    calm: dict[str, Any],
+    wild: dict[str, Any],
+    kills: Counter[str],
+    wanted: int,
+    folder: Path,
+) -> int:
     """Compare the two and say so."""
     problems = []
     if wild["meta"]["state"] != "STATE_SUCCEEDED":
         problems.append(f"the disturbed study ended {wild['meta']['state']}")
+    if kills.total() < wanted:
+        problems.append(f"it ended after {kills.total()} of {wanted} kills: give it more rows")
     ours, theirs = digests(wild), digests(calm)
     problems += [f"{key} differs" for key in sorted(theirs) if ours.get(key) != theirs[key]]
-    repeated = repeats(folder / "chaos")
-    if repeated > kills * IN_FLIGHT_PER_KILL:
+    ours, theirs = artifacts(wild), artifacts(calm)
+    problems += [f"artifact of {key} differs" for key in theirs if ours.get(key) != theirs[key]]
+    repeated, completions = repeats(folder / "chaos")
+    allowed = kills.total() * IN_FLIGHT_PER_KILL
+    if repeated > allowed:
         problems.append(f"{repeated} completions were generated twice")
+    named = ", ".join(f"{name} {kills[name]}" for name in SERVICES)
+    say(f"{kills.total()} kills: {named}")
     say(
-        f"{kills} kills, {len(theirs)} scores compared, {repeated} completions generated twice "
-        f"(in flight at a kill: at most {kills * IN_FLIGHT_PER_KILL})"
+        f"compared: {len(digests(calm))} verdict digests, {len(theirs)} artifact digests; "
+        f"{repeated} of {completions} completions generated twice (in flight at a kill: "
+        f"at most {allowed})"
     )
     for problem in problems:
         say(f"PROBLEM: {problem}")
@@ -160,16 +173,24 @@ def digests(study: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def repeats(home: Path) -> int:
-    """Completions that lie in more than one shard of their generations."""
-    twice = 0
+def artifacts(study: dict[str, Any]) -> dict[str, str]:
+    """Digest of the artifact of every variant."""
+    return {variant["key"]: variant["artifact_digest"] for variant in study["variants"]}
+
+
+def repeats(home: Path) -> tuple[int, int]:
+    """Completions that lie in more than one shard of their generations, and all there are."""
+    twice = once = 0
     for generations in {shard.parent for shard in home.rglob("generations/**/*.parquet")}:
         counted: Counter[tuple[str, int]] = Counter()
         for shard in generations.glob("*.parquet"):
             table = pq.ParquetFile(shard).read(columns=["sample_id", "completion_index"])
             counted.update(zip(*(column.to_pylist() for column in table.columns), strict=True))
-        twice += sum(count - 1 for count in counted.values())
-    return twice
+        twice += counted.total() - len(counted)
+        once += len(counted)
+    if not once:
+        raise SystemExit(f"no generations lie under {home}")
+    return twice, once
 
 
 def say(text: str) -> None:
