@@ -92,22 +92,30 @@ def disturbed(stack: Stack, options: argparse.Namespace) -> tuple[dict[str, Any]
         study = created["meta"]["id"]
         end = time.monotonic() + options.limit
         kills: Counter[str] = Counter()
+        engine_died_at = 0
         while time.monotonic() < end:
             time.sleep(options.every * rng.uniform(0.5, 1.5))
             state = show(stack, study)
             if state is not None and state["meta"]["state"] in FINAL:
                 return state, kills
-            if kills.total() < options.kills and (name := kill_one(stack, rng, kills)):
+            if kills.total() == options.kills or state is None:
+                continue
+            done = progress(state)
+            # An engine takes a minute to come back, and must be of use before it dies again.
+            spared = {"serving"} if done <= engine_died_at else set()
+            if name := kill_one(stack, rng, kills, spared):
                 kills[name] += 1
-                say(f"kill {kills.total()}: {name}; study {progress(state)}")
+                say(f"kill {kills.total()}: {name}; {done} completions are done")
+                engine_died_at = done if name == "serving" else engine_died_at
         raise SystemExit(f"not finished within {options.limit:.0f} s\n{stack.logs()}")
     finally:
         stack.assay("down")
 
 
-def kill_one(stack: Stack, rng: random.Random, kills: Counter[str]) -> str | None:
+def kill_one(stack: Stack, rng: random.Random, kills: Counter[str], spared: set[str]) -> str | None:
     """SIGKILL to a random service that runs, of those that were killed least; its name."""
-    for name in sorted(SERVICES, key=lambda name: (kills[name], rng.random())):
+    victims = [name for name in SERVICES if name not in spared]
+    for name in sorted(victims, key=lambda name: (kills[name], rng.random())):
         with contextlib.suppress(StopIteration, AssertionError, ProcessLookupError):
             stack.kill(name)
             return name
@@ -124,10 +132,9 @@ def show(stack: Stack, study: str) -> dict[str, Any] | None:
     return found
 
 
-def progress(study: dict[str, Any] | None) -> str:
-    """`120/480`."""
-    meta = (study or {}).get("meta", {}).get("progress", {})
-    return f"{meta.get('completed', 0)}/{meta.get('total', '?')}"
+def progress(study: dict[str, Any]) -> int:
+    """Completions that are done."""
+    return int(study["meta"].get("progress", {}).get("completed", 0))
 
 
 def judge(
@@ -141,6 +148,7 @@ def judge(
     problems = []
     if wild["meta"]["state"] != "STATE_SUCCEEDED":
         problems.append(f"the disturbed study ended {wild['meta']['state']}")
+    problems += [f"{part}: {error}" for part, error in errors(wild)]
     if kills.total() < wanted:
         problems.append(f"it ended after {kills.total()} of {wanted} kills: give it more rows")
     ours, theirs = digests(wild), digests(calm)
@@ -170,12 +178,22 @@ def digests(study: dict[str, Any]) -> dict[str, str]:
         f"{variant['key']} {evaluation['dimension']}": evaluation["score"]["verdicts_digest"]
         for variant in study["variants"]
         for evaluation in variant["evaluations"]
+        if "score" in evaluation
     }
+
+
+def errors(study: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What went wrong, by variant and dimension."""
+    for variant in study["variants"]:
+        for part in (variant, *variant["evaluations"]):
+            if "error" in part:
+                where = f"{variant['key']} {part.get('dimension', '')}".strip()
+                yield where, json.dumps(part["error"])
 
 
 def artifacts(study: dict[str, Any]) -> dict[str, str]:
     """Digest of the artifact of every variant."""
-    return {variant["key"]: variant["artifact_digest"] for variant in study["variants"]}
+    return {variant["key"]: variant.get("artifact_digest", "") for variant in study["variants"]}
 
 
 def repeats(home: Path) -> tuple[int, int]:

@@ -14,7 +14,9 @@ from pathlib import Path
 import hypothesis
 import pytest
 import pytest_asyncio
+import sqlalchemy as sa
 
+from assay_coordinator.store.engine import create_engine
 from assay_core.client import call, channel, stream
 from assay_core.errors import AssayError
 from assay_core.logs import configure_logging
@@ -23,6 +25,7 @@ from assay_core.pb import coordination_pb2_grpc
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import postgres
 from fake_peers import World
 
 configure_logging("tests", "error")
@@ -39,6 +42,25 @@ def pytest_collection_modifyitems(config, items):
         for item in items:
             if item.get_closest_marker("simulation"):
                 item.add_marker(skip)
+
+
+@pytest.fixture(scope="module")
+def postgres_url():
+    with postgres.server() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request, tmp_path):
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'coordinator.sqlite'}"
+    base = request.getfixturevalue("postgres_url")
+    name = f"d{abs(hash(request.node.nodeid))}"
+    engine = create_engine(base).execution_options(isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(sa.text(f'CREATE DATABASE "{name}"'))
+    engine.dispose()
+    return base.rsplit("/", 1)[0] + f"/{name}"
 
 
 class Coordinator:
@@ -120,7 +142,7 @@ class Coordinator:
     async def get(self, study_id: str) -> pb.Study:
         return (await self.call("GetStudy", pb.GetStudyRequest(id=study_id))).study
 
-    async def until(self, study_id: str, condition, seconds: float = 240) -> pb.Study:
+    async def until(self, study_id: str, condition, seconds: float = 40) -> pb.Study:
         """The first study of a watch for which the condition holds."""
         try:
             async with asyncio.timeout(seconds):

@@ -11,11 +11,13 @@ from assay_coordinator.peers import Peers
 from assay_coordinator.servicer import CoordinationServicer
 from assay_coordinator.settings import CoordinatorSettings
 from assay_coordinator.store import StudyRecords, StudyStore
+from assay_coordinator.store.turns import TurnStore
 from assay_coordinator.studies import Studies
 from assay_coordinator.study_gauges import StudyGauges
 from assay_coordinator.workflows.context import Context
 from assay_coordinator.workflows.durable import launch, shut_down
 from assay_coordinator.workflows.runner import StudyRunner
+from assay_coordinator.workflows.turns import Resource, Turns
 from assay_core.errors import AssayError
 from assay_core.pb import coordination_pb2, coordination_pb2_grpc
 from assay_core.server import serve
@@ -28,12 +30,18 @@ SERVICE = coordination_pb2.DESCRIPTOR.services_by_name["CoordinationService"].fu
 async def run(settings: CoordinatorSettings) -> None:
     """Serve until SIGTERM or SIGINT; studies under way go on after the next start."""
     peers = Peers(settings)
+    store = StudyStore(settings.database_url)
+    places = {
+        Resource.COMPRESSION: settings.compression_concurrency,
+        Resource.ENGINE: settings.engine_concurrency,
+    }
     context = Context(
         settings=settings,
         records=StudyRecords(settings.database_url),
-        store=StudyStore(settings.database_url),
+        store=store,
         peers=peers,
         data=ObjectStore(settings.data_uri),
+        turns=Turns(TurnStore(store.engine), places),
     )
     runner = StudyRunner(context)
     gauges = asyncio.create_task(StudyGauges(context).run())

@@ -40,6 +40,16 @@ class CoordinatorSettings(ServiceSettings):
     max_active_studies: int = Field(
         default=64, ge=1, description="Studies of one project that may be active at once."
     )
+    compression_concurrency: int = Field(
+        default=1,
+        ge=1,
+        description="Compressions at once over all studies; the `workers` of compression.",
+    )
+    engine_concurrency: int = Field(
+        default=1,
+        ge=1,
+        description="Variants evaluated at once over all studies; the `max_engines` of serving.",
+    )
     plan_tokens_per_second: float = Field(
         default=1000.0,
         gt=0,

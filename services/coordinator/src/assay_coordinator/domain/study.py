@@ -132,6 +132,13 @@ class StudySpec(_Strict):
     )
     row_limit: int = Field(default=0, ge=0, description="Most rows per scenario; 0 means all.")
     seed: Seed = Field(default=0, description="Seed of sampling and of the choice of rows.")
+    priority: int = Field(
+        default=0,
+        ge=-100,
+        le=100,
+        description="Among variants of several studies that wait for a compression device or an"
+        " engine, those of the higher priority go first; equals take turns.",
+    )
     gate: GatePolicy | None = Field(default=None, description="Absent: no verdict.")
     early_stopping: EarlyStopping | None = Field(
         default=None, description="Absent: every row is evaluated."

@@ -36,6 +36,11 @@ class StudyStore:
         self._engine = create_engine(url)
         migrate(self._engine)
 
+    @property
+    def engine(self) -> sa.Engine:
+        """The database, for stores of other subjects in it."""
+        return self._engine
+
     async def close(self) -> None:
         """Close every connection."""
         await asyncio.to_thread(self._engine.dispose)

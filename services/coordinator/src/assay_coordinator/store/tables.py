@@ -68,7 +68,29 @@ REVISIONS = sa.Table(
     sa.Column("revision", sa.BigInteger, nullable=False),
 )
 
+# Who uses a scarce resource of the peers now, and who waits for it, in the order of asking.
+TURNS = sa.Table(
+    "study_turns",
+    METADATA,
+    sa.Column("sequence", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("resource", sa.String(32), nullable=False),
+    sa.Column(*_STUDY, nullable=False, index=True),
+    sa.Column("owner", sa.String(512), nullable=False),
+    sa.Column("priority", sa.Integer, nullable=False),
+    sa.Column("granted", sa.Boolean, nullable=False),
+    sa.UniqueConstraint("resource", "study_id", "owner", name="uq_study_turns"),
+)
+
+# Replicas that are alive. `epoch` counts those that had the id; none renews another's row.
+EXECUTORS = sa.Table(
+    "coordinator_executors",
+    METADATA,
+    sa.Column("executor_id", sa.String(256), primary_key=True),
+    sa.Column("epoch", sa.BigInteger, nullable=False),
+    sa.Column("expires_at", sa.Float, nullable=False),
+)
+
 # Where alembic notes the version of these tables.
 VERSION_TABLE = "coordinator_schema_version"
 
-PER_STUDY = (VARIANTS, EVALUATIONS, COMPARISONS, JOBS, EVENTS, REVISIONS)
+PER_STUDY = (VARIANTS, EVALUATIONS, COMPARISONS, JOBS, EVENTS, REVISIONS, TURNS)

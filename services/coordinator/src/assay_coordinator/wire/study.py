@@ -58,6 +58,7 @@ def spec_from_message(message: coordination_pb2.StudySpec) -> StudySpec:
             early_stopping=_early_stopping(message),
             reference=message.reference,
             profile=message.profile,
+            priority=message.priority,
         )
     except ValidationError as error:
         raise invalid_argument(error, "spec", StudySpec, reason="INVALID_STUDY") from None
@@ -95,4 +96,5 @@ def spec_message(spec: StudySpec) -> coordination_pb2.StudySpec:
         else None,
         reference=spec.reference,
         profile=spec.profile,
+        priority=spec.priority,
     )

@@ -8,6 +8,7 @@ from assay_coordinator.domain.progress import Job
 from assay_coordinator.peers import latest
 from assay_coordinator.wire import peers as wire
 from assay_coordinator.workflows.context import VariantWork
+from assay_coordinator.workflows.turns import Resource
 from assay_core.client import stream
 from assay_core.errors import AssayError, is_retryable
 from assay_core.pb import compression_pb2
@@ -27,9 +28,12 @@ async def make_variant(work: VariantWork) -> bool:
         return True
     if work.planned.model.endpoint:
         return await _find_endpoint(work)
-    await work.set(state="RUNNING", phase="compressing", error=None)
+    await work.set(state="QUEUED", phase="queued for compression", error=None)
     try:
-        variant = await _follow(work)
+        async with work.turn(Resource.COMPRESSION):
+            work.placed.set()
+            await work.set(state="RUNNING", phase="compressing")
+            variant = await _follow(work)
     except AssayError as error:
         await work.fail(error)
         return False

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -13,6 +15,7 @@ from assay_coordinator.domain.study import StudySpec
 from assay_coordinator.peers import Peers, patiently
 from assay_coordinator.settings import CoordinatorSettings
 from assay_coordinator.store import StudyRecords, StudyStore
+from assay_coordinator.workflows.turns import Resource, Turns
 from assay_core.client import DEFAULT_TIMEOUT_SECONDS, call
 from assay_core.errors import AssayError, to_document
 from assay_core.storage import ObjectStore
@@ -32,6 +35,7 @@ class Context:
     store: StudyStore
     peers: Peers
     data: ObjectStore
+    turns: Turns
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,7 @@ class VariantWork:
     run: Run
     planned: PlannedVariant
     status: VariantStatus
+    placed: asyncio.Event  # set when it has its place at the scarce resource of its step
 
     @property
     def key(self) -> str:
@@ -98,6 +103,11 @@ class VariantWork:
     async def drop_job(self, job: Job) -> None:
         """Forget work that has ended."""
         await self.context.store.drop_job(self.run.study_id, job)
+
+    def turn(self, resource: Resource) -> AbstractAsyncContextManager[bool]:
+        """A place at a scarce resource, in the study's turn; whether it had to be waited for."""
+        run = self.run
+        return self.context.turns.turn(resource, run.study_id, self.key, run.spec.priority)
 
     async def say(self, text: str) -> None:
         """Append an event."""

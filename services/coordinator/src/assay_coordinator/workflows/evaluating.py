@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 
 from assay_coordinator.domain.progress import (
@@ -17,7 +18,8 @@ from assay_coordinator.workflows.context import VariantWork
 from assay_coordinator.workflows.following import ModelNeededError, follow_evaluation
 from assay_coordinator.workflows.leases import LeaseKeeper, held_lease
 from assay_coordinator.workflows.looking import evaluate_in_looks
-from assay_coordinator.workflows.profiling import measure, measure_alone
+from assay_coordinator.workflows.profiling import is_to_be_measured, measure, measure_alone
+from assay_coordinator.workflows.turns import Resource
 from assay_core.errors import AssayError, is_retryable, to_document
 from assay_core.pb import evaluation_pb2
 
@@ -50,12 +52,7 @@ async def evaluate_variant(work: VariantWork) -> bool:
     if todo:
         await work.set(state="RUNNING", phase="planning", error=None)
         try:
-            engine = await _describe_engine(work, artifact)
-            found = await asyncio.gather(
-                *(_plan(work, status, artifact, engine) for status in todo)
-            )
-            planned = [plan for plan in found if plan is not None]
-            await _run_all(work, artifact, planned)
+            await _run_all(work, artifact, todo)
         except AssayError as error:
             await work.fail(error)
             return False
@@ -72,6 +69,60 @@ async def _unfinished(work: VariantWork) -> list[EvaluationStatus]:
         elif status.state != "SUCCEEDED":
             todo.append(status.model_copy(update={"state": "QUEUED", "error": None}))
     return todo
+
+
+async def _run_all(
+    work: VariantWork, artifact: ArtifactFacts, todo: Sequence[EvaluationStatus]
+) -> None:
+    """Those that need no model at once; the others together, on one lease, in the study's turn."""
+    engine = await _describe_engine(work, artifact)
+    waiting = await _score_stored(work, await _plan_all(work, todo, artifact, engine))
+    if not waiting and not is_to_be_measured(work):
+        return
+    await work.set(phase="queued for an engine", state="WAITING_FOR_MODEL")
+    async with _engine_turn(work) as waited:
+        work.placed.set()
+        if waited and waiting:  # another study may have generated the same meanwhile
+            names = {plan.status.dimension for plan in waiting}
+            again = [status for status in todo if status.dimension in names]
+            waiting = await _score_stored(work, await _plan_all(work, again, artifact, engine))
+        if not waiting:
+            await measure_alone(work, artifact)
+            return
+        await work.set(phase="loading", state="WAITING_FOR_MODEL")
+        async with held_lease(work, artifact) as keeper:
+            await keeper.lease()
+            await work.set(phase="evaluating", state="RUNNING")
+            await asyncio.gather(*(_evaluate(work, plan, keeper) for plan in waiting))
+            await measure(work, keeper)
+
+
+def _engine_turn(work: VariantWork) -> AbstractAsyncContextManager[bool]:
+    """A place at an engine; an endpoint has engines of its own."""
+    if work.planned.model.endpoint:
+        return nullcontext(enter_result=False)
+    return work.turn(Resource.ENGINE)
+
+
+async def _plan_all(
+    work: VariantWork,
+    todo: Sequence[EvaluationStatus],
+    artifact: ArtifactFacts,
+    engine: EngineFacts,
+) -> list[Planned]:
+    found = await asyncio.gather(*(_plan(work, status, artifact, engine) for status in todo))
+    return [plan for plan in found if plan is not None]
+
+
+async def _score_stored(work: VariantWork, planned: Sequence[Planned]) -> list[Planned]:
+    """Score what lacks no completion; what needs a model."""
+    stored = [plan for plan in planned if plan.missing == 0]
+    waiting = [plan for plan in planned if plan.missing > 0]
+    if stored:
+        await work.set(phase="scoring", state="RUNNING")
+        done = await asyncio.gather(*(_evaluate(work, plan, None) for plan in stored))
+        waiting += [plan for plan, ended in zip(stored, done, strict=True) if not ended]
+    return waiting
 
 
 async def _describe_engine(work: VariantWork, artifact: ArtifactFacts) -> EngineFacts:

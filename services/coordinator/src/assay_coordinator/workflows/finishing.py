@@ -89,6 +89,7 @@ async def finish_study(context: Context, run: Run) -> str:
         ended_at=time.time(),
         goal="",
     )
+    await context.turns.give_back_all(run.study_id)
     study_ended(outcome.state, comparisons)
     await context.store.add_event(run.study_id, headline)
     return outcome.state.value

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 
@@ -30,7 +31,7 @@ from assay_core.pb import serving_pb2
 
 _LOG = get_logger("assay.coordinator.leases")
 _RELEASE_SECONDS = 5.0
-_ATTEMPTS = 8
+_LONGEST_PAUSE_SECONDS = 10.0
 
 
 class LeaseKeeper:
@@ -106,20 +107,25 @@ class LeaseKeeper:
 
     async def _acquire(self) -> serving_pb2.Lease:
         """Load the model and wait until it is resident; again if the service forgets it."""
-        for attempt in range(1, _ATTEMPTS + 1):
+        limit = self._settings.load_timeout_seconds
+        clock = asyncio.get_running_loop().time
+        end = clock() + limit
+        for attempt in itertools.count(1):
             try:
                 lease = await self._acquire_once()
             except AssayError as error:
                 forgotten = isinstance(error, NotFound) or is_retryable(error)
-                if not forgotten or attempt == _ATTEMPTS:
+                if not forgotten or clock() > end:
                     raise
                 _LOG.info("model_not_loaded", reason=error.reason, attempt=attempt)
             else:
                 if lease is not None:
                     return lease
-            await asyncio.sleep(attempt)
+                if clock() > end:
+                    break
+            await asyncio.sleep(min(attempt, _LONGEST_PAUSE_SECONDS))
         raise DeadlineExceeded(
-            f"the lease ended {_ATTEMPTS} times before the model was resident",
+            f"every lease ended before the model was resident, for {limit:g} s",
             reason="LEASE_LOST",
             remedy="look at the serving service, or raise lease_ttl_seconds",
         )

@@ -2,8 +2,7 @@
 
 One workflow per attempt, `<study>:<attempt>`. What each step does is idempotent (creates carry an
 id derived from study, attempt and content), so a step cut short by `kill -9` is simply run again;
-what was finished is read from the workflow store. Steps of different peers overlap: all variants
-are asked of the compression service at once, and are evaluated in order as they are ready.
+what was finished is read from the workflow store. In which order variants go is in `pipeline`.
 
 Everything runs on the event loop of the process: DBOS is launched from it and adopts it, and the
 gRPC channels belong to it.
@@ -16,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakValueDictionary
 
 from dbos import DBOS, DBOSConfiguredInstance, SetWorkflowID, StepOptions
 
@@ -29,13 +29,14 @@ from assay_coordinator.workflows.compressing import make_variant
 from assay_coordinator.workflows.context import Context, VariantWork, load_run
 from assay_coordinator.workflows.evaluating import evaluate_variant
 from assay_coordinator.workflows.finishing import finish_study
+from assay_coordinator.workflows.pipeline import Begun, run_variants
 from assay_coordinator.workflows.stopping import end_children, mark_stopped
 from assay_core.errors import AssayError, FailedPrecondition, Internal
 from assay_core.logs import get_logger
 from assay_core.resources import State
 
 # Workflows of another version are not taken up: raise it when the order of steps changes.
-WORKFLOW_VERSION = "studies-1"
+WORKFLOW_VERSION = "studies-2"
 
 _LOG = get_logger("assay.coordinator.runner")
 _MOVING = {"PENDING", "ENQUEUED", "DELAYED"}
@@ -70,6 +71,9 @@ class StudyRunner(DBOSConfiguredInstance):
         super().__init__(config_name="studies")
         self._context = context
         self._running: set[asyncio.Task[Any]] = set()
+        # Told when a variant has its place at a device or an engine, by study, step and variant.
+        # The values live as long as their workflow runs in this process.
+        self._placed: WeakValueDictionary[tuple[str, ...], asyncio.Event] = WeakValueDictionary()
 
     # -- from outside ------------------------------------------------------------------------------
 
@@ -147,25 +151,29 @@ class StudyRunner(DBOSConfiguredInstance):
             raise
 
     async def _run_study(self, study_id: str, attempt: int) -> str:
-        keys: list[str] = await DBOS.run_step_async(
+        begun: list[Begun] = await DBOS.run_step_async(
             {"name": "begin"}, self._begin, study_id, attempt
         )
         # Step ids are drawn in the order of the matrix, so that a replay draws the same.
-        reserved = [DBOS.reserve_step() for _ in keys]
-        making = [
-            asyncio.create_task(step.run_async(_MAKE, self._make, study_id, attempt, key))
-            for key, step in zip(keys, reserved, strict=True)
-        ]
-        try:
-            for key, made in zip(keys, making, strict=True):
-                if not await made:
-                    continue
-                if await DBOS.run_step_async(_EVALUATE, self._evaluate, study_id, attempt, key):
-                    await DBOS.run_step_async(_COMPARE, self._compare, study_id, attempt, key)
-        finally:
-            for task in making:
-                task.cancel()
-            await asyncio.gather(*making, return_exceptions=True)
+        reserved = [[DBOS.reserve_step() for _ in range(3)] for _ in begun]
+        where = (study_id, attempt)
+
+        def key(index: int) -> str:
+            return begun[index]["key"]
+
+        async def make(index: int, placed: asyncio.Event) -> bool:
+            self._placed[study_id, "make", key(index)] = placed
+            return await reserved[index][0].run_async(_MAKE, self._make, *where, key(index))
+
+        async def evaluate(index: int, placed: asyncio.Event) -> bool:
+            self._placed[study_id, "evaluate", key(index)] = placed
+            step = reserved[index][1]
+            return await step.run_async(_EVALUATE, self._evaluate, *where, key(index))
+
+        async def compare(index: int) -> None:
+            await reserved[index][2].run_async(_COMPARE, self._compare, *where, key(index))
+
+        await run_variants(begun, make, evaluate, compare)
         state: str = await DBOS.run_step_async({"name": "finish"}, self._finish, study_id, attempt)
         return state
 
@@ -192,7 +200,7 @@ class StudyRunner(DBOSConfiguredInstance):
 
     # -- steps -------------------------------------------------------------------------------------
 
-    async def _begin(self, study_id: str, attempt: int) -> list[str]:
+    async def _begin(self, study_id: str, attempt: int) -> list[Begun]:
         """Write down the matrix, or clear what an earlier attempt left unfinished."""
         run = await load_run(self._context, study_id, attempt)
         planned = expand(run.spec)
@@ -209,13 +217,17 @@ class StudyRunner(DBOSConfiguredInstance):
         count = f"{len(planned)} variant{'s' if len(planned) != 1 else ''}"
         again = f", attempt {attempt}" if attempt > 1 else ""
         await self._context.store.add_event(study_id, f"started with {count}{again}")
-        return [variant.key for variant in planned]
+        looks = run.spec.early_stopping is not None
+        return [
+            Begun(key=variant.key, reference=variant.reference_key, looks=looks)
+            for variant in planned
+        ]
 
     async def _make(self, study_id: str, attempt: int, key: str) -> bool:
-        return await make_variant(await self._work(study_id, attempt, key))
+        return await make_variant(await self._work(study_id, attempt, key, "make"))
 
     async def _evaluate(self, study_id: str, attempt: int, key: str) -> bool:
-        return await evaluate_variant(await self._work(study_id, attempt, key))
+        return await evaluate_variant(await self._work(study_id, attempt, key, "evaluate"))
 
     async def _compare(self, study_id: str, attempt: int, key: str) -> int:
         run = await load_run(self._context, study_id, attempt)
@@ -262,13 +274,14 @@ class StudyRunner(DBOSConfiguredInstance):
         study_ended(state)
         await self._context.store.add_event(study_id, state.value.lower())
 
-    async def _work(self, study_id: str, attempt: int, key: str) -> VariantWork:
+    async def _work(self, study_id: str, attempt: int, key: str, step: str) -> VariantWork:
         run = await load_run(self._context, study_id, attempt)
         planned = next(variant for variant in expand(run.spec) if variant.key == key)
         status = await self._context.store.variant(study_id, key)
         if status is None:
             raise Internal(f"variant {key} was not written down", reason="VARIANT_NOT_BEGUN")
-        return VariantWork(self._context, run, planned, status)
+        placed = self._placed.get((study_id, step, key), asyncio.Event())
+        return VariantWork(self._context, run, planned, status, placed)
 
 
 def _fresh(planned: PlannedVariant, position: int) -> VariantStatus:

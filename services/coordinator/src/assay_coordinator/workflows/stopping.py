@@ -20,7 +20,7 @@ _OPEN = {"QUEUED", "RUNNING", "WAITING_FOR_MODEL"}
 
 
 async def end_children(context: Context, study_id: str) -> None:
-    """Cancel evaluations and compression jobs, then release the leases.
+    """Cancel evaluations and compression jobs, then release leases and turns.
 
     Evaluations go first, so that none of them asks for a model again. A peer that is away is not
     waited for: its job is cancelled when the study is resumed or deleted, or ends by itself.
@@ -30,6 +30,7 @@ async def end_children(context: Context, study_id: str) -> None:
     await asyncio.gather(*(_cancel(context, study_id, job) for job in others))
     leases = [job for job in jobs if job.kind == "lease"]
     await asyncio.gather(*(release_lease(context, study_id, job) for job in leases))
+    await context.turns.give_back_all(study_id)
 
 
 async def mark_stopped(context: Context, study_id: str, state: str) -> None:
