@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import sys
 
 import grpc
@@ -11,14 +13,16 @@ from assay_coordinator.peers import Peers
 from assay_coordinator.servicer import CoordinationServicer
 from assay_coordinator.settings import CoordinatorSettings
 from assay_coordinator.store import StudyRecords, StudyStore
+from assay_coordinator.store.executors import ExecutorStore
 from assay_coordinator.store.turns import TurnStore
 from assay_coordinator.studies import Studies
 from assay_coordinator.study_gauges import StudyGauges
 from assay_coordinator.workflows.context import Context
 from assay_coordinator.workflows.durable import launch, shut_down
 from assay_coordinator.workflows.runner import StudyRunner
+from assay_coordinator.workflows.takeover import Membership
 from assay_coordinator.workflows.turns import Resource, Turns
-from assay_core.errors import AssayError
+from assay_core.errors import AssayError, FailedPrecondition
 from assay_core.pb import coordination_pb2, coordination_pb2_grpc
 from assay_core.server import serve
 from assay_core.settings import load_settings
@@ -44,7 +48,7 @@ async def run(settings: CoordinatorSettings) -> None:
         turns=Turns(TurnStore(store.engine), places),
     )
     runner = StudyRunner(context)
-    gauges = asyncio.create_task(StudyGauges(context).run())
+    background = [asyncio.create_task(StudyGauges(context).run())]
 
     def register(server: grpc.aio.Server) -> list[str]:
         servicer = CoordinationServicer(Studies(context, runner), peers)
@@ -52,18 +56,45 @@ async def run(settings: CoordinatorSettings) -> None:
         return [SERVICE]
 
     async def on_start() -> None:
+        if membership is not None:
+            await membership.join()
         launch(settings)
         await runner.reconcile()
+        if membership is not None:
+            background.append(asyncio.create_task(membership.watch(runner.reconcile, end)))
 
+    async def end() -> None:
+        await runner.halt()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    membership = _membership(settings, store)
     try:
         await serve(settings, "coordinator", register, on_start=on_start)
     finally:
-        gauges.cancel()
-        await asyncio.gather(gauges, return_exceptions=True)
+        for task in background:
+            task.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
         await shut_down(runner)
+        if membership is not None:
+            await membership.leave()
         await peers.close()
         await context.records.close()
         await context.store.close()
+
+    if membership is not None and membership.lost:
+        raise FailedPrecondition(
+            f"executor_id {settings.executor_id} is another replica's now",
+            reason="EXECUTOR_LOST",
+            remedy="start it again; if this recurs, give each replica an executor_id of its own",
+        )
+
+
+def _membership(settings: CoordinatorSettings, store: StudyStore) -> Membership | None:
+    """Among the replicas of a Postgres database; a SQLite file has one process."""
+    if store.engine.dialect.name != "postgresql":
+        return None
+    rows = ExecutorStore(store.engine)
+    return Membership(rows, settings.executor_id, settings.executor_ttl_seconds)
 
 
 def main() -> int:

@@ -21,8 +21,15 @@ class CoordinatorSettings(ServiceSettings):
     )
     executor_id: str = Field(
         default="local",
-        description="Stable id of this replica (a StatefulSet's pod name): a restarted replica "
-        "takes up the workflows of its own id.",
+        description="Stable id of this replica (a StatefulSet's pod name), another for each one "
+        "on a database: a restarted replica takes up the workflows of its own id.",
+    )
+    executor_ttl_seconds: float = Field(
+        default=30.0,
+        ge=1,
+        le=3600,
+        description="How long a replica on Postgres may be silent until another takes its "
+        "workflows over; it beats at a third of this.",
     )
     dbos_url: str = Field(
         default="",

@@ -104,6 +104,13 @@ def _engine_turn(work: VariantWork) -> AbstractAsyncContextManager[bool]:
     return work.turn(Resource.ENGINE)
 
 
+def _engine_turn(work: VariantWork) -> AbstractAsyncContextManager[bool]:
+    """A place at an engine; an endpoint has engines of its own."""
+    if work.planned.model.endpoint:
+        return nullcontext(False)
+    return work.turn(Resource.ENGINE)
+
+
 async def _plan_all(
     work: VariantWork,
     todo: Sequence[EvaluationStatus],
