@@ -142,7 +142,7 @@ class Coordinator:
     async def get(self, study_id: str) -> pb.Study:
         return (await self.call("GetStudy", pb.GetStudyRequest(id=study_id))).study
 
-    async def until(self, study_id: str, condition, seconds: float = 40) -> pb.Study:
+    async def until(self, study_id: str, condition, seconds: float = 240) -> pb.Study:
         """The first study of a watch for which the condition holds."""
         try:
             async with asyncio.timeout(seconds):

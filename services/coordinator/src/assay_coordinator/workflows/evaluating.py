@@ -107,7 +107,7 @@ def _engine_turn(work: VariantWork) -> AbstractAsyncContextManager[bool]:
 def _engine_turn(work: VariantWork) -> AbstractAsyncContextManager[bool]:
     """A place at an engine; an endpoint has engines of its own."""
     if work.planned.model.endpoint:
-        return nullcontext(False)
+        return nullcontext(enter_result=False)
     return work.turn(Resource.ENGINE)
 
 
