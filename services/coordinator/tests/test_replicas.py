@@ -34,7 +34,7 @@ async def replicas(url, tmp_path_factory):
                 replica.extra = {
                     "ASSAY_COORDINATOR_DATABASE_URL": url,
                     "ASSAY_COORDINATOR_EXECUTOR_ID": replica.home.name,
-                    "ASSAY_COORDINATOR_EXECUTOR_TTL_SECONDS": "3",
+                    "ASSAY_COORDINATOR_EXECUTOR_TTL_SECONDS": "12",
                 }
                 await replica.start()
             yield pair
@@ -61,7 +61,7 @@ def executor_of(url, study_id):
 
 
 async def taken_over(url, study_id, by):
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while executor_of(url, study_id) != (by, "PENDING"):  # noqa: ASYNC110 - no event says so
             await asyncio.sleep(0.1)
 

@@ -78,6 +78,20 @@ async def _admit(peers: Peers, spec: StudySpec, dimension: str) -> None:
             raise
 
 
+async def rows_there(peers: Peers, spec: StudySpec, dimension: str) -> int:
+    """Rows of the largest scenario of a dimension, whatever the study's limit.
+
+    Raises:
+        AssayError: If the evaluator cannot say.
+    """
+    unlimited = spec.model_copy(update={"row_limit": 0})
+    request = evaluation_pb2.PlanEvaluationRequest(
+        spec=wire.evaluation_spec(unlimited, dimension, NO_ARTIFACT, EngineFacts())
+    )
+    plan = await call(peers.evaluator(dimension).PlanEvaluation, request, timeout=_SECONDS)
+    return max((part.samples for part in plan.scenarios), default=0)
+
+
 def _check_parsers(spec: StudySpec, described: evaluation_pb2.DescribeDimensionResponse) -> None:
     known = [parser.version for parser in described.parsers]
     unknown = [version for version in spec.parser_versions if version not in known]

@@ -27,7 +27,14 @@ from assay_core.pb import common_pb2, coordination_pb2_grpc
 from assay_core.pb import coordination_pb2 as pb
 from assay_core.server import package_version
 
-CAPABILITIES = ("studies.durable", "studies.pause", "studies.plan", "gate", "report")
+CAPABILITIES = (
+    "studies.durable",
+    "studies.pause",
+    "studies.plan",
+    "studies.extend",
+    "gate",
+    "report",
+)
 UNAVAILABLE = {
     "CreateCanary": "replaying a team's own prompts is not part of this build yet",
     "GetCanary": "replaying a team's own prompts is not part of this build yet",
@@ -100,6 +107,14 @@ class CoordinationServicer(coordination_pb2_grpc.CoordinationServiceServicer):
         await self._visible(request.id)
         await self._studies.resume(request.id)
         return pb.ResumeStudyResponse(study=await self._study(request.id))
+
+    async def ExtendStudy(
+        self, request: pb.ExtendStudyRequest, context: Context
+    ) -> pb.ExtendStudyResponse:
+        """See coordination.proto."""
+        await self._visible(request.id)
+        record = await self._studies.extend(request.id, request.rows, request.request_id)
+        return pb.ExtendStudyResponse(study=await self._study(record.id))
 
     async def DeleteStudy(
         self, request: pb.DeleteStudyRequest, context: Context

@@ -8,18 +8,21 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from assay_coordinator.admission import admit
+from assay_coordinator.advice import advised
 from assay_coordinator.domain.comparison import Comparison, GateResult
+from assay_coordinator.domain.extension import Extension
 from assay_coordinator.domain.policy import GatePolicy
 from assay_coordinator.domain.progress import EvaluationStatus, VariantStatus
 from assay_coordinator.domain.states import ACTIVE, CANCEL, DELETE, PAUSE, RESUME, permits
 from assay_coordinator.domain.study import StudySpec
 from assay_coordinator.examples import with_examples
+from assay_coordinator.extending import extension_of
 from assay_coordinator.leaderboard import Entry, Evaluated, rank
 from assay_coordinator.report.model import ReportData
 from assay_coordinator.report.tabular import render_json
 from assay_coordinator.settings import CoordinatorSettings
 from assay_coordinator.store import StudyPage, StudyRecord
-from assay_coordinator.workflows.comparing import compare_named
+from assay_coordinator.workflows.comparing import compare_named, terms_of
 from assay_coordinator.workflows.context import Context
 from assay_coordinator.workflows.finishing import gate_result
 from assay_coordinator.workflows.runner import StudyRunner
@@ -63,8 +66,31 @@ class Studies:
             ResourceExhausted: If the project has too many active studies.
         """
         await admit(self._context.peers, project, spec)
+        return await self._create(project, request_id, spec)
+
+    async def extend(self, study_id: str, rows: int, request_id: str) -> StudyRecord:
+        """The same study with more rows, as a study of its own that reuses what is stored.
+
+        Raises:
+            FailedPrecondition: If there is no use in more rows, or no way to them.
+            InvalidArgument: If `rows` are no more than it has.
+        """
+        record, comparisons = await self.comparisons(study_id)
+        extension = await extension_of(self._context.peers, record, comparisons, rows)
+        spec = record.spec.model_copy(update={"row_limit": extension.rows})
+        once = request_id or f"extend/{study_id}/{extension.doublings}"
+        extended = await self._create(record.project, once, spec, extension)
+        text = f"extended to {extension.rows} rows per scenario as {extended.id}"
+        await self._context.store.add_event(study_id, text)
+        return extended
+
+    async def _create(
+        self, project: str, request_id: str, spec: StudySpec, extension: Extension | None = None
+    ) -> StudyRecord:
         study_id = f"study-{uuid.uuid4().hex[:12]}"
-        record, created = await self._context.records.create(study_id, project, request_id, spec)
+        record, created = await self._context.records.create(
+            study_id, project, request_id, spec, extension
+        )
         if created:
             try:
                 await self._check_quota(project)
@@ -231,7 +257,18 @@ class Studies:
                 resource=f"study/{study_id}",
             )
         _, comparisons = await self.comparisons(study_id)
-        return gate_result(chosen, record.spec, view.variants, comparisons)
+        result = gate_result(chosen, record.spec, view.variants, comparisons)
+        status = record.status
+        headline = advised(
+            result.headline,
+            study_id,
+            record.spec,
+            status.extension,
+            comparisons=comparisons,
+            evaluations=view.evaluations,
+            seconds=(status.ended_at or 0.0) - (status.started_at or 0.0),
+        )
+        return result.model_copy(update={"headline": headline})
 
     async def compare(
         self, variant: tuple[str, str], reference: tuple[str, str]
@@ -243,7 +280,7 @@ class Studies:
             FailedPrecondition: If no dimension is evaluated on both sides by one parser.
         """
         record = await self.get(variant[0])
-        return await compare_named(self._context, record.spec, variant, reference)
+        return await compare_named(self._context, terms_of(record), variant, reference)
 
     async def leaderboard(self, project: str, dimension: str) -> list[Entry]:
         """Variants of every finished study of a project, best first."""

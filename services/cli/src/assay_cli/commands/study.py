@@ -161,6 +161,31 @@ async def resume(session: Session, study: Id) -> None:
     _say_state(session, response.study, f"next: assay study watch {study}")
 
 
+@command(app, "extend")
+async def extend(
+    session: Session,
+    study: Id,
+    rows: Annotated[
+        int, typer.Option(min=0, help="Rows per scenario to have at least; 0: what decides.")
+    ] = 0,
+) -> None:
+    """Add rows to a study that could not decide; what is generated is kept."""
+    request = coordination_pb2.ExtendStudyRequest(id=study, rows=rows)
+    async with _coordinator(session) as stub:
+        response = await call(stub.ExtendStudy, request, timeout=_CREATE_TIMEOUT_SECONDS)
+    made = response.study
+
+    def render() -> None:
+        session.output.line(made.meta.id)
+        session.output.note(
+            f"{made.spec.row_limit:,} rows per scenario; intervals at "
+            f"{100 * made.extension.confidence_level:.4g} %, because this is another look"
+        )
+        session.output.note(f"next: assay study watch {made.meta.id}")
+
+    session.output.result(response, render)
+
+
 @command(app, "delete")
 async def delete(
     session: Session,

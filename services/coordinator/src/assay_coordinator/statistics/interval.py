@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 LEVEL = 0.95
+POWER = 0.80
 
 
 @dataclass(frozen=True)

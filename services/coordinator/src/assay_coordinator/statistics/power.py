@@ -7,9 +7,7 @@ from dataclasses import dataclass
 
 from scipy.stats import norm
 
-from assay_coordinator.statistics.interval import LEVEL, Interval
-
-POWER = 0.80
+from assay_coordinator.statistics.interval import LEVEL, POWER, Interval
 
 
 @dataclass(frozen=True)

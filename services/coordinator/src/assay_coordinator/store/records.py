@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from assay_coordinator.domain.comparison import GateResult
+from assay_coordinator.domain.extension import Extension
 from assay_coordinator.domain.study import StudySpec
 from assay_core.digest import digest_of
 from assay_core.errors import AssayError
@@ -48,6 +49,7 @@ class StudyStatus(BaseModel):
     gate: GateResult | None = None
     report: tuple[ReportFile, ...] = ()
     failures: tuple[str, ...] = ()
+    extension: Extension | None = None  # set when it is another study with more rows
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,12 @@ class StudyRecords:
         await self._store.close()
 
     async def create(
-        self, study_id: str, project: str, request_id: str, spec: StudySpec
+        self,
+        study_id: str,
+        project: str,
+        request_id: str,
+        spec: StudySpec,
+        extension: Extension | None = None,
     ) -> tuple[StudyRecord, bool]:
         """Create a study once per request id; whether this call did it."""
         document = spec.model_dump(mode="json")
@@ -95,7 +102,7 @@ class StudyRecords:
             request_id=request_id,
             fingerprint=digest_of(document),
             spec=document,
-            status=StudyStatus().model_dump(mode="json"),
+            status=StudyStatus(extension=extension).model_dump(mode="json"),
         )
         record, created = await self._store.create(draft)
         return _study(record), created

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from assay_coordinator.domain.extension import level_after
 from assay_coordinator.domain.progress import EvaluationStatus, Progress, total_progress
 from assay_coordinator.leaderboard import Entry
 from assay_coordinator.planning import StudyPlan
@@ -49,6 +50,11 @@ def record_message(record: StudyRecord, progress: Progress) -> coordination_pb2.
         message.start_time.CopyFrom(_seconds(status.started_at))
     if status.ended_at is not None:
         message.end_time.CopyFrom(_seconds(status.ended_at))
+    if status.extension is not None:
+        level = level_after(status.extension.doublings)
+        message.extension.CopyFrom(
+            coordination_pb2.StudyExtension(**status.extension.model_dump(), confidence_level=level)
+        )
     return message
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from assay_coordinator import statistics
 from assay_coordinator.domain.comparison import Comparison
+from assay_coordinator.domain.extension import level_after
 from assay_coordinator.domain.policy import GatePolicy
 from assay_coordinator.domain.progress import (
     EngineFacts,
@@ -16,10 +17,10 @@ from assay_coordinator.domain.progress import (
     ScoreFacts,
     VariantStatus,
 )
-from assay_coordinator.domain.study import StudySpec
 from assay_coordinator.statistics.decision import Verdict
 from assay_coordinator.statistics.interval import Interval
 from assay_coordinator.statistics.request import SEQUENTIAL, Draw, Names, Options
+from assay_coordinator.store import StudyRecord
 from assay_coordinator.workflows.context import Context, Run
 from assay_core import verdicts
 from assay_core.aggregation import parse_expr
@@ -51,7 +52,7 @@ async def compare_variant(context: Context, run: Run, key: str) -> int:
             await _add_intervals(context, run, ours)
             if not variant.is_reference and theirs is not None and theirs.state == "SUCCEEDED":
                 found = await _compare(
-                    context, run.spec.gate, _Side(variant, ours), _Side(reference, theirs)
+                    context, terms_of(run), _Side(variant, ours), _Side(reference, theirs)
                 )
                 await context.store.put_comparisons(run.study_id, found)
                 made += len(found)
@@ -71,7 +72,7 @@ async def at_a_look(
     if reference is None or theirs is None or theirs.state != "SUCCEEDED":
         return None
     ours = _Side(variant, evaluation)
-    found = await _compare(context, run.spec.gate, ours, _Side(reference, theirs))
+    found = await _compare(context, terms_of(run), ours, _Side(reference, theirs))
     whole = [c for c in found if not c.scenario and c.parser_version == run.spec.main_parser]
     sequential = whole and whole[0].interval_method == SEQUENTIAL
     return whole[0].verdict if sequential else None
@@ -82,7 +83,7 @@ async def _add_intervals(context: Context, run: Run, evaluation: EvaluationStatu
     scores = []
     for score in evaluation.scores:
         if score.interval is None and score.verdicts_uri and score.formula:
-            options = options_for(context, None, evaluation.dimension, [score])
+            options = options_for(context, Terms(), evaluation.dimension, [score])
             interval = await asyncio.to_thread(_interval, context.data, score, options)
             scores.append(score.model_copy(update={"interval": interval}))
         else:
@@ -90,6 +91,31 @@ async def _add_intervals(context: Context, run: Run, evaluation: EvaluationStatu
     changed = evaluation.model_copy(update={"scores": tuple(scores)})
     if changed != evaluation:
         await context.store.put_evaluation(run.study_id, changed)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What an interval has to hold: margins of a gate, and at which look it is taken."""
+
+    gate: GatePolicy | None = None
+    doublings: int = 0  # of the first look's rows
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What a reader of a later look has to know."""
+        if not self.doublings:
+            return ()
+        level = 100 * level_after(self.doublings)
+        return (
+            f"rows were added after a look: the interval is at {level:.4g} %, which holds over "
+            "all looks; the p-value is of this look alone",
+        )
+
+
+def terms_of(study: Run | StudyRecord) -> Terms:
+    """The terms of a study's own comparisons."""
+    extension = study.extension if isinstance(study, Run) else study.status.extension
+    return Terms(study.spec.gate, extension.doublings if extension else 0)
 
 
 @dataclass(frozen=True)
@@ -101,9 +127,9 @@ class _Side:
 
 
 async def compare_named(
-    context: Context, spec: StudySpec, variant: tuple[str, str], reference: tuple[str, str]
+    context: Context, terms: Terms, variant: tuple[str, str], reference: tuple[str, str]
 ) -> list[Comparison]:
-    """Compare any two evaluated variants, each given by study and key, with the margins of a gate.
+    """Compare any two evaluated variants, each given by study and key, on given terms.
 
     Raises:
         NotFound: If a study has no such variant.
@@ -113,7 +139,7 @@ async def compare_named(
     found: list[Comparison] = []
     for dimension, side in ours.items():
         if dimension in theirs:
-            found += await _compare(context, spec.gate, side, theirs[dimension])
+            found += await _compare(context, terms, side, theirs[dimension])
     if not found:
         raise FailedPrecondition(
             "no dimension is evaluated on both sides by the same parser",
@@ -141,9 +167,7 @@ async def _sides(context: Context, study_id: str, key: str) -> dict[str, _Side]:
     }
 
 
-async def _compare(
-    context: Context, gate: GatePolicy | None, ours: _Side, theirs: _Side
-) -> list[Comparison]:
+async def _compare(context: Context, terms: Terms, ours: _Side, theirs: _Side) -> list[Comparison]:
     found: list[Comparison] = []
     draw = await asyncio.to_thread(_draw, context.data, ours.evaluation)
     for score in ours.evaluation.scores:
@@ -165,8 +189,12 @@ async def _compare(
                 score.parser_version,
             ),
             (score, other),
-            replace(options_for(context, gate, dimension, (score, other)), draw=draw),
-            (*confounders(ours.variant.engine, theirs.variant.engine), *_packs(ours, theirs)),
+            replace(options_for(context, terms, dimension, (score, other)), draw=draw),
+            (
+                *confounders(ours.variant.engine, theirs.variant.engine),
+                *_packs(ours, theirs),
+                *terms.notes,
+            ),
         )
     return found
 
@@ -236,15 +264,17 @@ def _same_metric(score: ScoreFacts, other: ScoreFacts) -> None:
 
 def options_for(
     context: Context,
-    gate: GatePolicy | None,
+    terms: Terms,
     dimension: str,
     scores: Sequence[ScoreFacts],
 ) -> Options:
     """Margin of the dimension, and a seed that is a function of the data: a rerun is equal."""
     seed = digest_of([*(score.verdicts_digest for score in scores), dimension])
     return Options(
-        margin=(gate or GatePolicy()).margin_of(dimension),
-        replicates=context.settings.bootstrap_replicates,
+        margin=(terms.gate or GatePolicy()).margin_of(dimension),
+        level=level_after(terms.doublings),
+        # As many draws beyond the interval's ends at every level.
+        replicates=context.settings.bootstrap_replicates << terms.doublings,
         seed=int(seed.removeprefix("sha256:")[:12], 16),
     )
 

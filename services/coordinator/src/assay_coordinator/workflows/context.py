@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from assay_coordinator.domain.extension import Extension
 from assay_coordinator.domain.matrix import PlannedVariant
 from assay_coordinator.domain.progress import EvaluationStatus, Job, VariantStatus
 from assay_coordinator.domain.study import StudySpec
@@ -46,6 +47,7 @@ class Run:
     attempt: int
     project: str
     spec: StudySpec
+    extension: Extension | None = None  # set when the study is another one with more rows
 
     def request_id(self, *parts: str) -> str:
         """Id of a create at a peer: the same after a crash, another after a resume.
@@ -59,7 +61,7 @@ class Run:
 async def load_run(context: Context, study_id: str, attempt: int) -> Run:
     """The run of a study, read from its record."""
     record = await context.records.get(study_id)
-    return Run(study_id, attempt, record.project, record.spec)
+    return Run(study_id, attempt, record.project, record.spec, record.status.extension)
 
 
 @dataclass

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from assay_coordinator import statistics
+from assay_coordinator.advice import advised
 from assay_coordinator.domain.comparison import Comparison, GateResult
 from assay_coordinator.domain.matrix import expand
 from assay_coordinator.domain.policy import Claim, GatePolicy
@@ -61,6 +62,18 @@ async def finish_study(context: Context, run: Run) -> str:
     headline = gate.headline if gate is not None else plain_headline(comparisons, run.spec)
     if outcome.state is State.FAILED and outcome.error is not None:
         headline = f"The study failed: {outcome.error.message}."
+    else:
+        record = await context.records.get(run.study_id)
+        headline = advised(
+            headline,
+            run.study_id,
+            run.spec,
+            run.extension,
+            comparisons=comparisons,
+            evaluations=evaluations,
+            seconds=time.time() - (record.status.started_at or time.time()),
+        )
+        gate = gate.model_copy(update={"headline": headline}) if gate is not None else None
     files = await publish(
         context,
         Facts(

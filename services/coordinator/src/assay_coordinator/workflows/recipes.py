@@ -11,7 +11,7 @@ from assay_coordinator import statistics
 from assay_coordinator.domain.comparison import Comparison
 from assay_coordinator.domain.progress import ScoreFacts, VariantStatus
 from assay_coordinator.statistics.request import Names, Options
-from assay_coordinator.workflows.comparing import options_for, read_verdicts
+from assay_coordinator.workflows.comparing import options_for, read_verdicts, terms_of
 from assay_coordinator.workflows.context import Context, Run
 from assay_core.aggregation import parse_expr
 from assay_core.storage import ObjectStore
@@ -36,7 +36,7 @@ async def compare_recipes(context: Context, run: Run) -> list[Comparison]:
     found: list[Comparison] = []
     for cell in await _cells(context, run):
         scores = (*cell.scores, cell.reference)
-        options = options_for(context, run.spec.gate, cell.names.dimension, scores)
+        options = options_for(context, terms_of(run), cell.names.dimension, scores)
         made = await asyncio.to_thread(_compare, context.data, cell, options)
         if made is not None:
             found.append(made)

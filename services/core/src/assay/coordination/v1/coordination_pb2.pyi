@@ -177,6 +177,7 @@ class Study(_message.Message):
     REPORT_URI_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
+    EXTENSION_FIELD_NUMBER: _builtins.int
     report_uri: _builtins.str
     """URI of the HTML report; set when there is one."""
     @_builtins.property
@@ -203,6 +204,10 @@ class Study(_message.Message):
     def end_time(self) -> _timestamp_pb2.Timestamp:
         """When it ended."""
 
+    @_builtins.property
+    def extension(self) -> Global___StudyExtension:
+        """Set when this is another study with more rows."""
+
     def __init__(
         self,
         *,
@@ -213,14 +218,52 @@ class Study(_message.Message):
         report_uri: _builtins.str = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
+        extension: Global___StudyExtension | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "gate_result", b"gate_result", "meta", b"meta", "spec", b"spec", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "extension", b"extension", "gate_result", b"gate_result", "meta", b"meta", "spec", b"spec", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "gate_result", b"gate_result", "meta", b"meta", "report_uri", b"report_uri", "spec", b"spec", "start_time", b"start_time", "variants", b"variants"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "extension", b"extension", "gate_result", b"gate_result", "meta", b"meta", "report_uri", b"report_uri", "spec", b"spec", "start_time", b"start_time", "variants", b"variants"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Study: _TypeAlias = Study  # noqa: Y015
+
+@_typing.final
+class StudyExtension(_message.Message):
+    """Where a study stands among the looks that began with an earlier one. The looks that may be taken are
+    at first_rows x 2^k rows per scenario; the one after k doublings has confidence 1 - 0.05 / 2^k, so
+    that all of them together err as rarely as a gate promises.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STUDY_ID_FIELD_NUMBER: _builtins.int
+    FIRST_ROWS_FIELD_NUMBER: _builtins.int
+    DOUBLINGS_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_LEVEL_FIELD_NUMBER: _builtins.int
+    study_id: _builtins.str
+    """Id of the study that was extended."""
+    first_rows: _builtins.int
+    """Row limit of the first look."""
+    doublings: _builtins.int
+    """How often the rows were doubled since."""
+    confidence_level: _builtins.float
+    """Confidence level of this study's intervals."""
+    def __init__(
+        self,
+        *,
+        study_id: _builtins.str = ...,
+        first_rows: _builtins.int = ...,
+        doublings: _builtins.int = ...,
+        confidence_level: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confidence_level", b"confidence_level", "doublings", b"doublings", "first_rows", b"first_rows", "study_id", b"study_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StudyExtension: _TypeAlias = StudyExtension  # noqa: Y015
 
 @_typing.final
 class StudyVariant(_message.Message):
@@ -863,6 +906,62 @@ class ResumeStudyResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ResumeStudyResponse: _TypeAlias = ResumeStudyResponse  # noqa: Y015
+
+@_typing.final
+class ExtendStudyRequest(_message.Message):
+    """Request of ExtendStudy."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Id of the study, which has ended."""
+    rows: _builtins.int
+    """Rows per scenario to have at least; the next look that has them is taken. 0 means as many as
+    decide what is undecided, with 80 % power.
+    """
+    request_id: _builtins.str
+    """Caller's id of this request."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        rows: _builtins.int = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "request_id", b"request_id", "rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExtendStudyRequest: _TypeAlias = ExtendStudyRequest  # noqa: Y015
+
+@_typing.final
+class ExtendStudyResponse(_message.Message):
+    """Response of ExtendStudy."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STUDY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def study(self) -> Global___Study:
+        """The study with more rows."""
+
+    def __init__(
+        self,
+        *,
+        study: Global___Study | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["study", b"study"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["study", b"study"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExtendStudyResponse: _TypeAlias = ExtendStudyResponse  # noqa: Y015
 
 @_typing.final
 class DeleteStudyRequest(_message.Message):

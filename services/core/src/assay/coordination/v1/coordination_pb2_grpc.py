@@ -70,6 +70,11 @@ class CoordinationServiceStub:
                 request_serializer=assay_dot_coordination_dot_v1_dot_coordination__pb2.ResumeStudyRequest.SerializeToString,
                 response_deserializer=assay_dot_coordination_dot_v1_dot_coordination__pb2.ResumeStudyResponse.FromString,
                 _registered_method=True)
+        self.ExtendStudy = channel.unary_unary(
+                '/assay.coordination.v1.CoordinationService/ExtendStudy',
+                request_serializer=assay_dot_coordination_dot_v1_dot_coordination__pb2.ExtendStudyRequest.SerializeToString,
+                response_deserializer=assay_dot_coordination_dot_v1_dot_coordination__pb2.ExtendStudyResponse.FromString,
+                _registered_method=True)
         self.DeleteStudy = channel.unary_unary(
                 '/assay.coordination.v1.CoordinationService/DeleteStudy',
                 request_serializer=assay_dot_coordination_dot_v1_dot_coordination__pb2.DeleteStudyRequest.SerializeToString,
@@ -185,6 +190,14 @@ class CoordinationServiceServicer:
 
     def ResumeStudy(self, request, context):
         """Continues a paused, cancelled or failed study; only what is missing is run.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExtendStudy(self, request, context):
+        """Creates the same study with more rows, which finds everything that is stored. The same study and
+        number of rows is the same extension.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -318,6 +331,11 @@ def add_CoordinationServiceServicer_to_server(servicer, server):
                     servicer.ResumeStudy,
                     request_deserializer=assay_dot_coordination_dot_v1_dot_coordination__pb2.ResumeStudyRequest.FromString,
                     response_serializer=assay_dot_coordination_dot_v1_dot_coordination__pb2.ResumeStudyResponse.SerializeToString,
+            ),
+            'ExtendStudy': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExtendStudy,
+                    request_deserializer=assay_dot_coordination_dot_v1_dot_coordination__pb2.ExtendStudyRequest.FromString,
+                    response_serializer=assay_dot_coordination_dot_v1_dot_coordination__pb2.ExtendStudyResponse.SerializeToString,
             ),
             'DeleteStudy': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteStudy,
@@ -575,6 +593,33 @@ class CoordinationService:
             '/assay.coordination.v1.CoordinationService/ResumeStudy',
             assay_dot_coordination_dot_v1_dot_coordination__pb2.ResumeStudyRequest.SerializeToString,
             assay_dot_coordination_dot_v1_dot_coordination__pb2.ResumeStudyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExtendStudy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/assay.coordination.v1.CoordinationService/ExtendStudy',
+            assay_dot_coordination_dot_v1_dot_coordination__pb2.ExtendStudyRequest.SerializeToString,
+            assay_dot_coordination_dot_v1_dot_coordination__pb2.ExtendStudyResponse.FromString,
             options,
             channel_credentials,
             insecure,

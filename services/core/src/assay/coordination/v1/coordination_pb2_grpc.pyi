@@ -47,6 +47,10 @@ class CoordinationServiceStub:
     """Stops a study at the next safe point."""
     ResumeStudy: _grpc.UnaryUnaryMultiCallable[_coordination_pb2.ResumeStudyRequest, _coordination_pb2.ResumeStudyResponse]
     """Continues a paused, cancelled or failed study; only what is missing is run."""
+    ExtendStudy: _grpc.UnaryUnaryMultiCallable[_coordination_pb2.ExtendStudyRequest, _coordination_pb2.ExtendStudyResponse]
+    """Creates the same study with more rows, which finds everything that is stored. The same study and
+    number of rows is the same extension.
+    """
     DeleteStudy: _grpc.UnaryUnaryMultiCallable[_coordination_pb2.DeleteStudyRequest, _coordination_pb2.DeleteStudyResponse]
     """Deletes a study and its report; generations and artifacts stay for others."""
     WatchStudy: _grpc.UnaryStreamMultiCallable[_coordination_pb2.WatchStudyRequest, _coordination_pb2.WatchStudyResponse]
@@ -93,6 +97,10 @@ class CoordinationServiceAsyncStub(CoordinationServiceStub):
     """Stops a study at the next safe point."""
     ResumeStudy: _aio.UnaryUnaryMultiCallable[_coordination_pb2.ResumeStudyRequest, _coordination_pb2.ResumeStudyResponse]  # type: ignore[assignment]
     """Continues a paused, cancelled or failed study; only what is missing is run."""
+    ExtendStudy: _aio.UnaryUnaryMultiCallable[_coordination_pb2.ExtendStudyRequest, _coordination_pb2.ExtendStudyResponse]  # type: ignore[assignment]
+    """Creates the same study with more rows, which finds everything that is stored. The same study and
+    number of rows is the same extension.
+    """
     DeleteStudy: _aio.UnaryUnaryMultiCallable[_coordination_pb2.DeleteStudyRequest, _coordination_pb2.DeleteStudyResponse]  # type: ignore[assignment]
     """Deletes a study and its report; generations and artifacts stay for others."""
     WatchStudy: _aio.UnaryStreamMultiCallable[_coordination_pb2.WatchStudyRequest, _coordination_pb2.WatchStudyResponse]  # type: ignore[assignment]
@@ -178,6 +186,16 @@ class CoordinationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_coordination_pb2.ResumeStudyResponse, _abc.Awaitable[_coordination_pb2.ResumeStudyResponse]]:
         """Continues a paused, cancelled or failed study; only what is missing is run."""
+
+    @_abc_1.abstractmethod
+    def ExtendStudy(
+        self,
+        request: _coordination_pb2.ExtendStudyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordination_pb2.ExtendStudyResponse, _abc.Awaitable[_coordination_pb2.ExtendStudyResponse]]:
+        """Creates the same study with more rows, which finds everything that is stored. The same study and
+        number of rows is the same extension.
+        """
 
     @_abc_1.abstractmethod
     def DeleteStudy(
