@@ -176,7 +176,6 @@ bench-control: .venv/.ready ## What the coordinator costs: samples/s, list, resu
 .PHONY: chaos
 chaos: setup ## Kill -9 a random service again and again during a study, on SQLite and on Postgres
 	@.venv/bin/python tests/faults/chaos.py
-	@.venv/bin/python tests/faults/chaos.py --postgres
 
 .PHONY: clean
 clean: ## Remove environments, caches and local data (.assay)

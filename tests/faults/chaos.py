@@ -3,7 +3,7 @@
 The same study runs twice: undisturbed, and with kills. Then the scores must be byte-identical, and
 no completion may have been generated twice beyond those that were in flight at a kill.
 
-    chaos.py [--kills 20] [--every 20] [--postgres] [--study tests/faults/chaos.yaml] [--seed 0]
+    chaos.py [--kills 20] [--every 8] [--on sqlite postgres] [--study FILE] [--seed 0]
 
 Real services under the local supervisor, which restarts what dies. A kill of serving costs a new
 engine, so the whole takes long; it prints what it does.
@@ -35,6 +35,7 @@ from stack import Stack  # noqa: E402
 # Completions that an evaluator may hold without having them on disk: design, section 9.
 IN_FLIGHT_PER_KILL = 256
 SERVICES = ("coordinator", "compression", "serving", "evaluator-ethics", "evaluator-fairness")
+DATABASES = ["sqlite", "postgres"]
 FINAL = ("STATE_SUCCEEDED", "STATE_FAILED", "STATE_CANCELLED")
 
 
@@ -42,27 +43,32 @@ def main() -> int:
     """Run both studies and compare; 0 if nothing differs."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--every", type=float, default=20.0, help="seconds between kills")
+    parser.add_argument("--every", type=float, default=8.0, help="seconds between kills")
     parser.add_argument("--study", type=Path, default=ROOT / "tests" / "faults" / "chaos.yaml")
-    parser.add_argument("--postgres", action="store_true", help="coordinator on a real server")
+    parser.add_argument("--on", nargs="+", choices=DATABASES, default=DATABASES, help="databases")
     parser.add_argument("--seed", type=int, default=0, help="of the choice of victims")
     parser.add_argument("--limit", type=float, default=3600.0, help="seconds for the disturbed run")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="assay-chaos-"))
     try:
         calm = undisturbed(Stack(folder / "calm"), options.study)
-        with database(options.postgres) as environment:
-            stack = Stack(folder / "chaos", environment)
-            wild, kills = disturbed(stack, options)
-        return judge(calm, wild, kills, options.kills, folder)
+        return max(compare(calm, name, folder / name, options) for name in options.on)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def compare(calm: dict[str, Any], name: str, home: Path, options: argparse.Namespace) -> int:
+    """The disturbed run on one database against the undisturbed one; 0 if nothing differs."""
+    say(f"disturbed run on {name}")
+    with database(name) as environment:
+        wild, kills = disturbed(Stack(home, environment), options)
+    return judge(calm, wild, kills, options.kills, home)
+
+
 @contextlib.contextmanager
-def database(wanted: bool) -> Iterator[Mapping[str, str]]:
+def database(name: str) -> Iterator[Mapping[str, str]]:
     """Environment of a coordinator on a Postgres server of its own, or on its default."""
-    if not wanted:
+    if name != "postgres":
         yield {}
         return
     with postgres.server() as url:
@@ -142,7 +148,7 @@ def judge(
     wild: dict[str, Any],
     kills: Counter[str],
     wanted: int,
-    folder: Path,
+    home: Path,
 ) -> int:
     """Compare the two and say so."""
     problems = []
@@ -155,7 +161,7 @@ def judge(
     problems += [f"{key} differs" for key in sorted(theirs) if ours.get(key) != theirs[key]]
     ours, theirs = artifacts(wild), artifacts(calm)
     problems += [f"artifact of {key} differs" for key in theirs if ours.get(key) != theirs[key]]
-    repeated, completions = repeats(folder / "chaos")
+    repeated, completions = repeats(home)
     allowed = kills.total() * IN_FLIGHT_PER_KILL
     if repeated > allowed:
         problems.append(f"{repeated} completions were generated twice")
