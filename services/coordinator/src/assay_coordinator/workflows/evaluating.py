@@ -104,13 +104,6 @@ def _engine_turn(work: VariantWork) -> AbstractAsyncContextManager[bool]:
     return work.turn(Resource.ENGINE)
 
 
-def _engine_turn(work: VariantWork) -> AbstractAsyncContextManager[bool]:
-    """A place at an engine; an endpoint has engines of its own."""
-    if work.planned.model.endpoint:
-        return nullcontext(enter_result=False)
-    return work.turn(Resource.ENGINE)
-
-
 async def _plan_all(
     work: VariantWork,
     todo: Sequence[EvaluationStatus],
@@ -169,25 +162,6 @@ async def _plan(
     )
     await work.put_evaluation(known)
     return Planned(spec, known, missing)
-
-
-async def _run_all(work: VariantWork, artifact: ArtifactFacts, planned: Sequence[Planned]) -> None:
-    """Those that need no model at once; the others together, on one lease."""
-    stored = [plan for plan in planned if plan.missing == 0]
-    waiting = [plan for plan in planned if plan.missing > 0]
-    if stored:
-        await work.set(phase="scoring")
-        done = await asyncio.gather(*(_evaluate(work, plan, None) for plan in stored))
-        waiting += [plan for plan, ended in zip(stored, done, strict=True) if not ended]
-    if not waiting:
-        await measure_alone(work, artifact)
-        return
-    await work.set(phase="loading", state="WAITING_FOR_MODEL")
-    async with held_lease(work, artifact) as keeper:
-        await keeper.lease()
-        await work.set(phase="evaluating", state="RUNNING")
-        await asyncio.gather(*(_evaluate(work, plan, keeper) for plan in waiting))
-        await measure(work, keeper)
 
 
 async def _evaluate(work: VariantWork, plan: Planned, keeper: LeaseKeeper | None) -> bool:

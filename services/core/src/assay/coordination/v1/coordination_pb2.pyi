@@ -47,6 +47,7 @@ class StudySpec(_message.Message):
     EARLY_STOPPING_FIELD_NUMBER: _builtins.int
     REFERENCE_FIELD_NUMBER: _builtins.int
     PROFILE_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name for people."""
     prompt_profile: _builtins.str
@@ -69,6 +70,11 @@ class StudySpec(_message.Message):
     profile: _builtins.bool
     """Measure each variant's latency, throughput and memory on the engine that evaluated it, after its
     evaluations: 32 requests of 128 + 64 tokens, 8 in flight. Default false.
+    """
+    priority: _builtins.int
+    """Among variants of several studies that wait for a compression device or an engine, those of the
+    higher priority go first; equals take turns, one variant each. What runs is not interrupted, and
+    the leases of serving stay fair between their holders.
     """
     @_builtins.property
     def models(self) -> _containers.RepeatedCompositeFieldContainer[_recipe_pb2.ModelRef]:
@@ -129,10 +135,11 @@ class StudySpec(_message.Message):
         early_stopping: Global___EarlyStopping | None = ...,
         reference: _builtins.str = ...,
         profile: _builtins.bool = ...,
+        priority: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "early_stopping", b"early_stopping", "gate", b"gate", "pack", b"pack"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "calibration_seeds", b"calibration_seeds", "dimensions", b"dimensions", "early_stopping", b"early_stopping", "gate", b"gate", "models", b"models", "name", b"name", "pack", b"pack", "paper_template", b"paper_template", "parser_versions", b"parser_versions", "profile", b"profile", "prompt_profile", b"prompt_profile", "recipes", b"recipes", "reference", b"reference", "row_limit", b"row_limit", "sampling_profile", b"sampling_profile", "seed", b"seed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "calibration_seeds", b"calibration_seeds", "dimensions", b"dimensions", "early_stopping", b"early_stopping", "gate", b"gate", "models", b"models", "name", b"name", "pack", b"pack", "paper_template", b"paper_template", "parser_versions", b"parser_versions", "priority", b"priority", "profile", b"profile", "prompt_profile", b"prompt_profile", "recipes", b"recipes", "reference", b"reference", "row_limit", b"row_limit", "sampling_profile", b"sampling_profile", "seed", b"seed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
