@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
+from typing import NoReturn
 
 import grpc
 
@@ -63,9 +63,10 @@ async def run(settings: CoordinatorSettings) -> None:
         if membership is not None:
             background.append(asyncio.create_task(membership.watch(runner.reconcile, end)))
 
-    async def end() -> None:
-        await runner.halt()
-        os.kill(os.getpid(), signal.SIGTERM)
+    def end() -> NoReturn:
+        sys.stderr.write(f"assay-coordinator: {_lost(settings.executor_id)}\n")
+        sys.stderr.flush()
+        os._exit(2)
 
     membership = _membership(settings, store)
     try:
@@ -81,12 +82,13 @@ async def run(settings: CoordinatorSettings) -> None:
         await context.records.close()
         await context.store.close()
 
-    if membership is not None and membership.lost:
-        raise FailedPrecondition(
-            f"executor_id {settings.executor_id} is another replica's now",
-            reason="EXECUTOR_LOST",
-            remedy="start it again; if this recurs, give each replica an executor_id of its own",
-        )
+
+def _lost(executor_id: str) -> AssayError:
+    return FailedPrecondition(
+        f"executor_id {executor_id} was taken over, or is another process's",
+        reason="EXECUTOR_LOST",
+        remedy="start it again; if this recurs, give each replica an executor_id of its own",
+    )
 
 
 def _membership(settings: CoordinatorSettings, store: StudyStore) -> Membership | None:

@@ -7,7 +7,8 @@ until it is done and starts with what is its own.
 
 One that was only cut off, and is taken over while it still runs, can do no harm: the workflow
 engine lets only the owner of a workflow record a step, and what a step asks of a peer carries an id
-that is the same in both. It finds its row gone at its next beat, and ends to be started anew.
+that is the same in both. It finds its row gone at its next beat, and ends there and then, as by
+`kill -9`: what it would tidy up is another's now.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from typing import NoReturn
 
 from dbos import DBOS
 from sqlalchemy.exc import SQLAlchemyError
@@ -35,7 +37,6 @@ class Membership:
         self._id = executor_id
         self._ttl = ttl_seconds
         self._epoch = 0
-        self.lost = False
 
     async def join(self) -> None:
         """Be alive; before the workflow engine takes up what belongs to this id."""
@@ -43,27 +44,24 @@ class Membership:
 
     async def leave(self) -> None:
         """Be dead at once, so that others take over now; after the last workflow was halted."""
-        if self._epoch and not self.lost:
+        if self._epoch:
             with contextlib.suppress(SQLAlchemyError):  # then the row runs out by itself
                 await asyncio.to_thread(self._store.renew, self._id, self._epoch, 0.0)
 
     async def watch(
-        self, on_adopted: Callable[[], Awaitable[None]], on_lost: Callable[[], Awaitable[None]]
+        self, on_adopted: Callable[[], Awaitable[None]], on_lost: Callable[[], NoReturn]
     ) -> None:
-        """Beat until cancelled, or until another has this id.
+        """Beat until cancelled.
 
         Args:
             on_adopted: Called after workflows were taken over.
-            on_lost: Called once if this replica was taken for dead.
+            on_lost: Ends the process; called if this id is another's, or was taken for dead.
         """
         while True:
             await asyncio.sleep(self._ttl / _BEATS_PER_LIFE)
             try:
                 if not await asyncio.to_thread(self._store.renew, self._id, self._epoch, self._ttl):
-                    self.lost = True
-                    _LOG.error("executor_lost", executor=self._id)
-                    await on_lost()
-                    return
+                    on_lost()
                 if await asyncio.to_thread(self._adopt):
                     await on_adopted()
             except SQLAlchemyError as error:

@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from assay_coordinator.store.turns import Ticket, TurnStore
 
-_POLL_SECONDS = 0.5  # a place that another replica gave back
+_POLL_SECONDS = 2.0  # a place that another replica gave back
 
 
 class Resource(StrEnum):
