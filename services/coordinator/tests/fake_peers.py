@@ -352,7 +352,11 @@ class FakeEvaluator(evaluation_pb2_grpc.EvaluationServiceServicer):
         stored = sum(row in have for row in rows)
         return evaluation_pb2.PlanEvaluationResponse(
             scenarios=[
-                evaluation_pb2.ScenarioPlan(scenario=scenario.name, samples=scenario.samples)
+                evaluation_pb2.ScenarioPlan(
+                    scenario=scenario.name,
+                    samples=min(scenario.samples, request.spec.row_limit or scenario.samples),
+                    samples_expected=scenario.samples,
+                )
                 for scenario in self.scenarios
             ],
             completions_stored=stored,
@@ -450,7 +454,8 @@ class FakeEvaluator(evaluation_pb2_grpc.EvaluationServiceServicer):
         mean = sum(row.value for row in made) / len(made)
         terms = [{"weight": 1.0, "of": {"op": "mean", "scenario": s.name}} for s in self.scenarios]
         formula = {"op": "scale", "by": 100.0, "of": {"op": "weighted_mean", "terms": terms}}
-        counts = evaluation_pb2.VerdictCounts(n=len(made), n_expected=len(made), answered=len(made))
+        full = sum(scenario.samples for scenario in self.scenarios)
+        counts = evaluation_pb2.VerdictCounts(n=len(made), n_expected=full, answered=len(made))
         return evaluation_pb2.Score(
             metric=self.dimension,
             parser_version=parser,

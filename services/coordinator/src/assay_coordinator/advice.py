@@ -53,8 +53,10 @@ def _doublings(
     evaluations: Sequence[EvaluationStatus],
 ) -> int | None:
     """None where there is nothing to decide, or no row that was left out."""
+    counts = [score.counts for evaluation in evaluations for score in evaluation.scores]
     rows = [count for evaluation in evaluations for count in evaluation.planned_rows.values()]
-    if not spec.row_limit or max(rows, default=0) < spec.row_limit:
+    left_out = any(count.n < count.n_expected for count in counts)
+    if not spec.row_limit or max(rows, default=0) < spec.row_limit or not left_out:
         return None
     done = extension.doublings if extension else 0
     return doublings_needed(undecided(comparisons, spec.main_parser), done)
