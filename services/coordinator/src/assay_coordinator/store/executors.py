@@ -7,6 +7,7 @@ from then on.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -53,7 +54,7 @@ class ExecutorStore:
 
     @contextmanager
     def dead(self, but: str) -> Iterator[list[str]]:
-        """Ids whose time ran out, locked during the block and forgotten at its end.
+        """Ids whose time ran out, locked during the block and buried at its end.
 
         Each is given to one replica only. One that comes back waits in `join` until the block ends.
         If the block raises, they are as dead as before.
@@ -66,4 +67,6 @@ class ExecutorStore:
         with self._engine.begin() as connection:
             ids = list(connection.execute(found).scalars())
             yield ids
-            connection.execute(sa.delete(EXECUTORS).where(_c.executor_id.in_(ids)))
+            # Out of reach of their processes, and of the next burial until one joins again.
+            bury = sa.update(EXECUTORS).where(_c.executor_id.in_(ids))
+            connection.execute(bury.values(epoch=_c.epoch + 1, expires_at=math.inf))

@@ -7,7 +7,7 @@ until it is done and starts with what is its own.
 
 One that was only cut off, and is taken over while it still runs, can do no harm: the workflow
 engine lets only the owner of a workflow record a step, and what a step asks of a peer carries an id
-that is the same in both. It finds its row gone at its next beat, and ends there and then, as by
+that is the same in both. It finds another epoch at its next beat, and ends there and then, as by
 `kill -9`: what it would tidy up is another's now.
 """
 
