@@ -1,5 +1,6 @@
 """Studies end to end: a real coordinator process, real sockets, small honest peers."""
 
+import asyncio
 import collections
 import csv
 import itertools
@@ -7,6 +8,7 @@ import json
 import re
 
 import pytest
+from conftest import FINAL
 from fake_peers import Scenario
 
 from assay_coordinator.domain.study_file import load_study
@@ -431,6 +433,25 @@ async def test_a_lost_lease_is_asked_for_again(world, coordinator, model):
     assert study.meta.state == S.STATE_SUCCEEDED
     assert loads(world).count(world.artifact(model, "gptq-8bit-g128")) == 2
     assert not generated_twice(world)
+
+
+async def test_a_load_that_ended_with_its_lease_is_asked_for_again(world, coordinator, model):
+    world.serving.gate.hold(world.artifact(model, "dense"))
+    study = await coordinator.create(spec())
+    await coordinator.until(study.meta.id, loading)
+    asked = len(world.serving.models)
+    world.serving.leases.clear()
+    for waiting in world.serving.models.values():
+        if waiting.meta.state not in FINAL:
+            waiting.meta.state = S.STATE_CANCELLED
+    async with asyncio.timeout(60):
+        while len(world.serving.models) == asked:  # noqa: ASYNC110 - a peer has no event
+            await asyncio.sleep(0.05)
+    world.serving.gate.open()
+    study = await coordinator.finished(study.meta.id)
+    assert study.meta.state == S.STATE_SUCCEEDED
+    assert all(variant.state == S.STATE_SUCCEEDED for variant in study.variants)
+    assert not world.serving.held()
 
 
 async def test_two_studies_that_want_one_engine_both_complete(world, coordinator):

@@ -195,8 +195,11 @@ class LeaseKeeper:
 
     async def _is_resident(self, model: serving_pb2.Model) -> bool:
         state = wire.state_name(model.meta.state)
-        if state in ("FAILED", "CANCELLED"):
+        if state == "FAILED":
             raise wire.failure(model.meta, f"model {model.meta.id}")
+        if state == "CANCELLED":
+            # As when this coordinator was away for longer than the lease lasts.
+            raise NotFound("the model's load ended with its lease", reason="LEASE_LOST")
         progress = wire.progress(model.meta.progress)
         if state != "SUCCEEDED":
             phase = progress.phase or ("queued" if state == "QUEUED" else "loading")
