@@ -197,6 +197,42 @@ async def test_the_next_variant_stands_in_line_once_the_one_before_has_its_place
     assert sorted(steps.seen[-2:]) == ["compare 0", "compare 1"]
 
 
+async def test_a_cancel_reaches_each_step_once_so_that_it_can_tidy_up():
+    steps, tidied = Steps(), []
+
+    async def evaluate(index, placed):
+        placed.set()
+        steps.seen.append(f"evaluate {index}")
+        try:
+            return await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.05 * (index + 1))
+            tidied.append(index)
+
+    steps.allow(("make", 0), ("make", 1))
+    running = asyncio.create_task(
+        run_variants(begun("dense", "x"), steps.make, evaluate, steps.compare)
+    )
+    await eventually(lambda: {"evaluate 0", "evaluate 1"} <= set(steps.seen))
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert tidied == [0, 1]
+
+
+async def test_a_step_that_raises_ends_the_others_and_is_what_is_raised():
+    steps = Steps()
+
+    async def make(index, placed):
+        placed.set()
+        if index:
+            raise ValueError("a defect")
+        return await asyncio.Event().wait()
+
+    with pytest.raises(ValueError, match="a defect"):
+        await run_variants(begun("dense", "x"), make, steps.evaluate, steps.compare)
+
+
 async def test_a_variant_that_is_compared_while_it_runs_waits_for_its_reference():
     steps = Steps()
     running = asyncio.create_task(

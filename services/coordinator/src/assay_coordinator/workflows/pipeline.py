@@ -48,7 +48,7 @@ async def run_variants(
         return await make(index, made[index])
 
     async def evaluate_in_order(index: int) -> bool:
-        if not await making[index]:
+        if not await _result(making[index]):
             return False
         if index:
             await _either(placed[index - 1], evaluating[index - 1])
@@ -58,13 +58,13 @@ async def run_variants(
 
     async def compare_evaluated(index: int) -> None:
         await reference_evaluated(index)
-        if await evaluating[index]:
+        if await _result(evaluating[index]):
             await compare(index)
 
     async def reference_evaluated(index: int) -> None:
         reference = positions[variants[index]["reference"]]
         if reference != index:
-            await evaluating[reference]
+            await _result(evaluating[reference])
 
     everyone = range(len(variants))
     making += [asyncio.create_task(make_in_order(index)) for index in everyone]
@@ -72,11 +72,20 @@ async def run_variants(
     comparing = [asyncio.create_task(compare_evaluated(index)) for index in everyone]
     tasks = [*making, *evaluating, *comparing]
     try:
-        await asyncio.gather(*tasks)
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in done:
+            task.result()
     finally:
+        # Each once: a second cancel would end a step that gives its lease back.
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _result(task: asyncio.Task[bool]) -> bool:
+    """What a task ends with; a cancel of who waits for it does not reach it."""
+    await asyncio.wait({task})
+    return task.result()
 
 
 async def _either(event: asyncio.Event, task: asyncio.Task[bool]) -> None:
