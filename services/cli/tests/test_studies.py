@@ -180,6 +180,25 @@ def test_a_failed_study_says_why_and_what_comes_next(assay: Any, ran: Any, file:
     assert "next: assay study resume study-1" in result.err
 
 
+def test_extend_says_rows_level_and_the_next_command(assay: Any, coordinator: Any) -> None:
+    larger = study()
+    larger.meta.id = "study-2"
+    larger.spec.row_limit = 400
+    larger.extension.CopyFrom(
+        coordination_pb2.StudyExtension(
+            study_id="study-1", first_rows=100, doublings=2, confidence_level=0.9875
+        )
+    )
+    coordinator.answers["ExtendStudy"] = coordination_pb2.ExtendStudyResponse(study=larger)
+    result = assay("study", "extend", "study-1", "--rows", "300")
+    assert result.code == 0
+    assert result.out == "study-2\n"
+    assert "400 rows per scenario; intervals at 98.75 %" in result.err
+    assert "next: assay study watch study-2" in result.err
+    (request,) = coordinator.requests
+    assert (request.id, request.rows) == ("study-1", 300)
+
+
 def test_an_error_names_field_remedy_and_next_command(assay: Any, coordinator: Any) -> None:
     coordinator.answers["GetStudy"] = NotFound(
         "there is no study study-9", reason="STUDY_NOT_FOUND", field="id"

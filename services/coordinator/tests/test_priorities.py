@@ -1,6 +1,8 @@
 """Several studies at once on a real coordinator: who goes first at compression and the engine."""
 
 import asyncio
+import contextlib
+import sqlite3
 
 import pytest
 from test_workflows import model, spec  # noqa: F401
@@ -10,7 +12,6 @@ from assay_core.pb import common_pb2
 from assay_core.pb import coordination_pb2 as pb
 
 S = common_pb2.State
-LABELS = ("dense", "gptq-8bit-g128", "gptq-3bit-g128")
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -26,47 +27,82 @@ def queued_for(what):
     return lambda study: any(variant.phase == f"queued for {what}" for variant in study.variants)
 
 
+def line(coordinator, resource):
+    """Who has a place and who waits, as the coordinator's database says."""
+    (path,) = coordinator.home.glob("db/coordinator.sqlite")
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        rows = database.execute(
+            "SELECT study_id, owner, granted FROM study_turns WHERE resource = ?", (resource,)
+        )
+        return rows.fetchall()
+
+
+async def served(coordinator, resource, studies, release):
+    """The order in which places are given, each given back when every study is in line again."""
+    left = {study.meta.id: {variant.key for variant in study.variants} for study in studies}
+    order = []
+    while any(left.values()):
+        async with asyncio.timeout(120):
+            while True:
+                rows = line(coordinator, resource)
+                holding = [(study, key) for study, key, granted in rows if granted]
+                waiting = {study for study, _, granted in rows if not granted}
+                wanted = {study for study, keys in left.items() if keys - {k for _, k in holding}}
+                if holding and holding[0][1] in left[holding[0][0]] and wanted <= waiting:
+                    break
+                await asyncio.sleep(0.02)
+        assert len(holding) == 1
+        ((study, key),) = holding
+        left[study].remove(key)
+        order.append(key)
+        uri, label, _ = key.split("/")
+        release(uri, label)
+    return order
+
+
+async def three_studies(coordinator, name, what):
+    """Two that are equal and then an urgent one; the first has the only place."""
+    uris = (f"{name}-a", f"{name}-b", f"{name}-urgent")
+    studies = []
+    for uri, priority in zip(uris, (0, 0, 7), strict=True):
+        study = await coordinator.create(of_model(uri, priority=priority))
+        studies.append(await coordinator.until(study.meta.id, queued_for(what)))
+    return studies
+
+
+# The first study keeps its place until all are in line; then places go round.
+ORDER = [
+    "a/dense", "urgent/dense", "urgent/gptq-8bit-g128", "urgent/gptq-3bit-g128",
+    "a/gptq-8bit-g128", "b/dense", "a/gptq-3bit-g128", "b/gptq-8bit-g128", "b/gptq-3bit-g128",
+]  # fmt: skip
+
+
 async def test_a_higher_priority_goes_first_and_equals_take_turns(world, coordinator, model):  # noqa: F811
-    a, b, urgent = f"{model}-a", f"{model}-b", f"{model}-urgent"
-    world.compression.gate.hold(*(world.artifact(a, label) for label in LABELS))
-    begun = len(world.compression.made)
-    studies = [await coordinator.create(of_model(a))]
-    await coordinator.until(
-        studies[0].meta.id, lambda study: any(v.phase == "compressing" for v in study.variants)
-    )
-    for uri, priority in ((b, 0), (urgent, 7)):
-        studies.append(await coordinator.create(of_model(uri, priority=priority)))
-        await coordinator.until(studies[-1].meta.id, queued_for("compression"))
-    world.compression.gate.open()
+    world.compression.gate.hold()
+    studies = await three_studies(coordinator, model, "compression")
+    order = await served(
+        coordinator, "compression", studies,
+        lambda *variant: world.compression.gate.release(world.artifact(*variant)),
+    )  # fmt: skip
+    assert order == [f"{model}-{each}/seed0" for each in ORDER]
     ended = await asyncio.gather(*(coordinator.finished(study.meta.id) for study in studies))
     assert all(study.meta.state == S.STATE_SUCCEEDED for study in ended)
     assert ended[2].spec.priority == 7
 
-    made = world.compression.made[begun:]
-    assert [uri for uri, _ in made] == [a, urgent, urgent, urgent, a, b, a, b, b]
-    for uri in (a, b, urgent):
-        assert [label for of, label in made if of == uri] == list(LABELS)
-
 
 async def test_at_the_engine_too_and_one_variant_at_a_time(world, coordinator, model):  # noqa: F811
-    first, other, urgent = f"{model}-1", f"{model}-2", f"{model}-3"
     for evaluator in world.evaluators.values():
-        evaluator.gate.hold(world.artifact(first, "dense"))
-    begun = len(world.serving.loads)
-    studies = [await coordinator.create(of_model(first))]
-    await coordinator.until(
-        studies[0].meta.id, lambda study: study.variants[0].phase == "evaluating"
-    )
-    await coordinator.until(studies[0].meta.id, queued_for("an engine"))
-    for uri, priority in ((other, 0), (urgent, 1)):
-        studies.append(await coordinator.create(of_model(uri, priority=priority)))
-        await coordinator.until(studies[-1].meta.id, queued_for("an engine"))
+        evaluator.gate.hold()
+    studies = await three_studies(coordinator, model, "an engine")
     assert len(world.serving.held()) == 1
-    world.open()
+
+    def release(*variant):
+        for evaluator in world.evaluators.values():
+            evaluator.gate.release(world.artifact(*variant))
+
+    order = await served(coordinator, "engine", studies, release)
+    assert order == [f"{model}-{each}/seed0" for each in ORDER]
     await asyncio.gather(*(coordinator.finished(study.meta.id) for study in studies))
-    names = {world.artifact(uri, label): uri for uri in (first, other, urgent) for label in LABELS}
-    loads = [names[digest] for digest in world.serving.loads[begun:]]
-    assert loads == [first, *3 * [urgent], first, other, first, other, other]
     assert not world.serving.held()
 
 
