@@ -143,3 +143,11 @@ def test_zeros_of_a_coarse_grid_do_not_make_a_variant_pruned():
     assert family("dense", 0.0) == "dense"
     assert family("gptq", 0.31) == "quantized"
     assert family("magnitude", 0.5) == "pruned"
+
+
+def test_a_difference_that_rounds_to_nothing_has_no_sign():
+    base = facts()
+    tiny = (base.comparisons[0].model_copy(update={"difference": -0.04}),)
+    text = " ".join(page(assemble(facts(comparisons=tiny))).text)
+    assert "0.0 [" in text
+    assert "\N{MINUS SIGN}0.0" not in text

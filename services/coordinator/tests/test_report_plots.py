@@ -5,6 +5,7 @@ import zipfile
 
 from report_facts import HOSTILE, page, rich_facts
 
+from assay_coordinator.report import figures
 from assay_coordinator.report.archive import render_plots
 from assay_coordinator.report.assemble import Facts, assemble
 from assay_coordinator.report.figures import render_svg
@@ -70,12 +71,34 @@ def test_a_pruned_variant_has_the_operations_of_the_dense_one():
 
 def test_what_was_not_measured_has_no_frontier_and_the_table_says_so():
     base = rich_facts()
-    bare = tuple(v.model_copy(update={"measured": None}) for v in base.variants)
-    data = assemble(Facts(**{**base.__dict__, "variants": bare}))
-    assert "pareto-latency" not in {plot.name for plot in every_plot(data)}
-    text = page(data).text
-    assert "not measured" in text
-    assert "7.0 s" in text
+
+    def without(*positions):
+        variants = tuple(
+            v.model_copy(update={"measured": None}) if number in positions else v
+            for number, v in enumerate(base.variants)
+        )
+        return assemble(Facts(**{**base.__dict__, "variants": variants}))
+
+    assert "not measured" in page(without(0)).text
+    none = without(*range(len(base.variants)))
+    assert "pareto-latency" not in {plot.name for plot in every_plot(none)}
+    assert "First token, median" not in page(none).text
+    assert "7.0 s" in page(none).text
+
+
+def test_no_label_of_an_axis_is_a_formula_that_nobody_parsed(monkeypatch):
+    seen = []
+    monkeypatch.setattr(figures, "FigureCanvasAgg", seen.append)
+    for plot in every_plot(assemble(rich_facts())):
+        render_svg(plot)
+    labels = [
+        label.get_text()
+        for figure in seen
+        for axis in figure.axes
+        for label in (*axis.get_xticklabels(), *axis.get_yticklabels())
+    ]
+    assert len(labels) > 100
+    assert not [text for text in labels if "$" in text]
 
 
 def test_measured_numbers_stand_in_a_table_with_their_engine():

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from assay_coordinator.report.figures import style_of
 from assay_coordinator.report.model import ReportScore, ReportVariant
 
 ROW = 0.26  # inches of a line of text
+_LEAST_SPAN = 4.0  # points
 _LONGEST = 28  # characters of a label
 _ANSWERS = (
     ("answered", "#0072b2", ""),
@@ -116,14 +118,25 @@ def draw_pareto(
     for variant, size, trust in found:
         marker, colour = style_of(variant.method)
         axis.plot([size], [trust], marker, color=colour, markersize=7)
-    for variant, size, trust in best:
+    for number, (variant, size, trust) in enumerate(best):
+        # Above and below in turn, so that neighbours do not write over each other.
+        place = (5, -12 if number % 2 else 5)
         axis.annotate(
-            short(variant.label), (size, trust), (5, 5), textcoords="offset points", fontsize=8
+            short(variant.label), (size, trust), place, textcoords="offset points", fontsize=8
         )
     axis.set_xlabel(label)
     axis.set_ylabel("mean trust score")
     axis.margins(x=0.12, y=0.15)
+    _at_least(axis, _LEAST_SPAN)
     _legend(figure, [variant for variant, _, _ in found])
+
+
+def _at_least(axis: Any, span: float) -> None:
+    """A vertical range of this many points or more: noise must not fill a picture."""
+    low, high = axis.get_ylim()
+    if high - low < span:
+        middle = (low + high) / 2
+        axis.set_ylim(middle - span / 2, middle + span / 2)
 
 
 def draw_costs(
@@ -228,6 +241,7 @@ def draw_layers(variants: Sequence[ReportVariant], figure: Any) -> None:
             _seeded(variant), (numbers[-1], errors[-1]), (4, 0), textcoords="offset points",
             fontsize=7, va="center",
         )  # fmt: skip
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set_xlabel("layer")
     axis.set_ylabel("relative error of the weights")
     axis.margins(x=0.3 if len(variants) > 1 else 0.1)
@@ -245,6 +259,8 @@ def draw_histogram(variant: ReportVariant, figure: Any) -> None:
     colour = style_of(variant.method)[1]
     axis.stairs(histogram.after, edges, color=colour, label="after", fill=True, alpha=0.6)
     axis.set_yscale("log")
+    axis.yaxis.set_major_formatter("{x:,.0f}")  # its own would be a formula, which is not parsed
+    axis.yaxis.set_minor_formatter("")
     axis.set_ylim(bottom=0.8)
     axis.set_xlabel("weight")
     axis.set_ylabel("count")

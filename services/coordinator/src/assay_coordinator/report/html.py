@@ -43,7 +43,8 @@ def render_html(data: ReportData) -> bytes:
         changed=sum(variant.histogram is not None for variant in data.variants),
         seeds=_pictures(plots.seeds(data)),
         texts=any(flip.texts for group in data.flips for flip in group.flips),
-        measured=any(v.measured or v.compression_seconds for v in data.variants),
+        measured=any(v.measured for v in data.variants),
+        costs=any(v.measured or v.compression_seconds for v in data.variants),
         style=_STYLE,
         policy=f"default-src 'none'; style-src 'sha256-{style_hash}'; img-src data:; "
         "base-uri 'none'; form-action 'none'",
@@ -99,7 +100,10 @@ def _points(value: float | None) -> str:
 
 def _signed(value: float | None) -> str:
     """A difference with a true minus sign, so that columns line up."""
-    return _NOTHING if value is None else f"{value:+.1f}".replace("-", "\N{MINUS SIGN}")
+    if value is None:
+        return _NOTHING
+    shown = round(value, 1)
+    return f"{shown:+.1f}".replace("-", "\N{MINUS SIGN}") if shown else "0.0"
 
 
 def _span(low: float | None, high: float | None = None, *, signed: bool = False) -> str:
