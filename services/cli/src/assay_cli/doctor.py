@@ -99,11 +99,11 @@ def _demo(settings: CliSettings) -> Iterator[Finding]:
 
 def _home(settings: CliSettings) -> Iterator[Finding]:
     existing = next(each for each in (settings.home, *settings.home.parents) if each.exists())
-    if not os.access(existing, os.W_OK):
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
         yield Finding(
             "problem",
             "home",
-            f"{settings.home} is not writable",
+            f"{existing} is not writable" if existing.is_dir() else f"{existing} is no folder",
             "set ASSAY_HOME to a folder of yours",
         )
         return

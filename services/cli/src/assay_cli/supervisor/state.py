@@ -16,7 +16,7 @@ from typing import Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from assay_cli.supervisor.records import ProcessRecord
-from assay_core.errors import FailedPrecondition
+from assay_core.errors import FailedPrecondition, InvalidArgument
 
 RUN_FOLDER = "run"
 LOGS_FOLDER = "logs"
@@ -138,8 +138,17 @@ class RunFolder:
 
     @contextmanager
     def lock(self) -> Iterator[bool]:
-        """Takes the supervisor's lock; yields whether it was free. Ends with the process."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        """Takes the supervisor's lock; yields whether it was free. Ends with the process.
+
+        Raises:
+            InvalidArgument: If the home is no folder.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise InvalidArgument.of(
+                "home", f"is {self.path.parent}, no folder", remedy="set ASSAY_HOME to one of yours"
+            ) from None
         with (self.path / "supervisor.lock").open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -160,7 +169,7 @@ class RunFolder:
 def _read(file: Path, model: type[ModelT]) -> ModelT | None:
     try:
         text = file.read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     try:
         return model.model_validate_json(text)
