@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_workflows import degrade, generated_twice, model, spec  # noqa: F401
 
+from assay_coordinator.advice import advised
 from assay_coordinator.domain.comparison import Comparison
 from assay_coordinator.domain.extension import (
     MOST_DOUBLINGS,
@@ -20,6 +21,8 @@ from assay_coordinator.domain.extension import (
     undecided,
 )
 from assay_coordinator.domain.policy import GatePolicy
+from assay_coordinator.domain.progress import Counts, EvaluationStatus, Progress, ScoreFacts
+from assay_coordinator.domain.study import StudySpec
 from assay_coordinator.statistics.decision import Verdict
 from assay_core.errors import FailedPrecondition, InvalidArgument
 from assay_core.pb import common_pb2, comparison_pb2
@@ -93,6 +96,44 @@ def test_only_whole_dimensions_of_the_main_parser_that_rows_can_decide_count():
     ]
     wanted = comparison()
     assert undecided([*others, wanted], "assay-2026") == [wanted]
+
+
+def evaluation(planned, expected, *, reused=0):
+    counts = Counts(n=planned, n_expected=expected)
+    score = ScoreFacts(metric="ethics", parser_version="assay-2026", counts=counts)
+    return EvaluationStatus(
+        variant_key="m/x/seed0",
+        dimension="ethics",
+        scores=(score,),
+        planned_rows={"zero_shot": planned},
+        progress=Progress(completed=100, total=100),
+        completions_reused=reused,
+    )
+
+
+def headline(evaluations, **changes):
+    document = StudySpec.model_validate(
+        {"name": "s", "models": ["m"], "recipes": ["dense"], "dimensions": ["ethics"],
+         "pack": "demo", "row_limit": 50} | changes
+    )  # fmt: skip
+    return advised(
+        "Undecided.", "study-1", document, None,
+        comparisons=[comparison(rows_needed=100)], evaluations=evaluations, seconds=600,
+    )  # fmt: skip
+
+
+def test_a_headline_ends_with_the_command_that_decides_and_what_it_costs():
+    # 50 completions took ten minutes; three times 100 more take an hour.
+    assert headline([evaluation(50, 500, reused=50)]) == (
+        "Undecided. More rows would decide (50 -> 200 per scenario, ~60 min): "
+        "`assay study extend study-1`."
+    )
+
+
+def test_nothing_is_advised_where_no_row_was_left_out():
+    assert headline([evaluation(50, 50)]) == "Undecided."
+    assert headline([evaluation(30, 500)]) == "Undecided."  # the pack has no more
+    assert headline([evaluation(50, 500)], row_limit=0) == "Undecided."
 
 
 class TestStudies:
