@@ -99,7 +99,11 @@ class Browser:
         return next(each["value"] for each in metrics if each["name"] == "ProcessTime")
 
     def screenshot(self, file: Path) -> None:
-        """The whole page."""
+        """The whole page, also what no reader has scrolled to yet."""
+        self.evaluate(
+            "document.querySelectorAll('section')"
+            ".forEach(e => { e.style.contentVisibility = 'visible' })"
+        )
         answer = self.call("Page.captureScreenshot", captureBeyondViewport=True)
         file.write_bytes(base64.b64decode(answer["data"]))
 
