@@ -34,7 +34,7 @@ SERVICE = serving_pb2.DESCRIPTOR.services_by_name["ServingService"].full_name
 
 async def run(settings: ServingSettings) -> None:
     """Serve until SIGTERM or SIGINT; leaves no process behind."""
-    runtime = RayProcess(ray_settings(settings), settings.log_level)
+    runtime = RayProcess(ray_settings(settings), (settings.log_level, settings.log_format))
     registry = ModelRegistry(ResourceStore(settings.database_url, "models", fields=FIELDS))
     models = ModelManager(settings, runtime, EndpointRuntime(settings.endpoints), registry)
 

@@ -109,8 +109,8 @@ async def run(descriptor: int) -> None:
     """Serve the gateway at the other end of a socket."""
     connection = socket.socket(fileno=descriptor)
     reader, writer = await asyncio.open_unix_connection(sock=connection)
-    settings, level = await read_frame(reader)
-    configure_logging("serving", level)
+    settings, logs = await read_frame(reader)
+    configure_logging("serving", *logs)
     leave_signals()
     runtime = RayRuntime(settings)
     if await Host(runtime, writer).serve(reader):

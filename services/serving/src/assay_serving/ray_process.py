@@ -46,12 +46,12 @@ class RayProcess:
 
     Args:
         settings: How Ray is sized.
-        log_level: Level of the process's log, which goes where the gateway's goes.
+        logs: Level and format of the process's log, which goes where the gateway's goes.
     """
 
-    def __init__(self, settings: RaySettings, log_level: str = "info") -> None:
+    def __init__(self, settings: RaySettings, logs: tuple[str, str]) -> None:
         self._settings = settings
-        self._log_level = log_level
+        self._logs = logs
         self._loop = asyncio.get_running_loop()
         self._starting = asyncio.Lock()
         self._stopped = False
@@ -137,7 +137,7 @@ class RayProcess:
                 start_new_session=True,
             )
         reader, self._writer = await asyncio.open_unix_connection(sock=ours)
-        write_frame(self._writer, (self._settings, self._log_level))
+        write_frame(self._writer, (self._settings, self._logs))
         self._link = Link(reader, self._writer)
         self._reading = asyncio.create_task(self._link.run(), name="assay-ray-link")
 
