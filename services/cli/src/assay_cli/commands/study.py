@@ -9,7 +9,6 @@ import json
 import signal
 import sys
 import uuid
-from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,19 +18,18 @@ from rich.table import Table
 from assay_cli import documents, words
 from assay_cli.app import Exit, Interrupted, Session, command
 from assay_cli.commands.stack import bring_up, take_down
-from assay_cli.connect import connected
+from assay_cli.coordinator import StudyId, coordinator
 from assay_cli.failures import ExitCode
 from assay_cli.study_watch import follow
 from assay_coordinator.domain.study_file import study_schema
 from assay_core.client import call
 from assay_core.errors import AssayError
-from assay_core.pb import common_pb2, coordination_pb2, coordination_pb2_grpc
+from assay_core.pb import common_pb2, coordination_pb2
 
 if TYPE_CHECKING:
     from assay.coordination.v1.coordination_pb2_grpc import CoordinationServiceAsyncStub as Stub
 
 File = Annotated[Path, typer.Option("-f", "--file", help="Study file, YAML.")]
-Id = Annotated[str, typer.Argument(metavar="STUDY", help="Id of the study.")]
 _PLAN_TIMEOUT_SECONDS = 300.0
 _CREATE_TIMEOUT_SECONDS = 120.0
 _PAUSE_TIMEOUT_SECONDS = 15.0
@@ -81,7 +79,7 @@ def schema(session: Session) -> None:
 async def create(session: Session, file: File) -> None:
     """Start a study in the background."""
     spec = documents.study_spec(file)
-    async with _coordinator(session) as stub:
+    async with coordinator(session) as stub:
         study = await _create(session, stub, spec)
 
     def render() -> None:
@@ -92,9 +90,9 @@ async def create(session: Session, file: File) -> None:
 
 
 @command(app, "watch")
-async def watch(session: Session, study: Id) -> None:
+async def watch(session: Session, study: StudyId) -> None:
     """Follow a study to its end and print its summary; exit code as of `study run`."""
-    async with _coordinator(session) as stub:
+    async with coordinator(session) as stub:
         raise Exit(await _follow(session, stub, study, ours=False))
 
 
@@ -111,7 +109,7 @@ async def list_studies(
         project=session.settings.project,
         options=common_pb2.ListOptions(page_size=limit, filter=filters),
     )
-    async with _coordinator(session) as stub:
+    async with coordinator(session) as stub:
         response = await call(stub.ListStudies, request)
     table = Table(box=None, pad_edge=False)
     for name in ("study", "name", "state", "done", "verdict", "created"):
@@ -130,33 +128,33 @@ async def list_studies(
 
 
 @command(app, "show")
-async def show(session: Session, study: Id) -> None:
+async def show(session: Session, study: StudyId) -> None:
     """Show a study: its variants, their evaluations, what failed."""
-    async with _coordinator(session) as stub:
+    async with coordinator(session) as stub:
         response = await call(stub.GetStudy, coordination_pb2.GetStudyRequest(id=study))
     session.output.result(response, lambda: _show(session, response.study))
 
 
 @command(app, "cancel")
-async def cancel(session: Session, study: Id) -> None:
+async def cancel(session: Session, study: StudyId) -> None:
     """End a study; what it has stored is kept, `resume` goes on from there."""
-    async with _coordinator(session) as stub:
+    async with coordinator(session) as stub:
         response = await call(stub.CancelStudy, coordination_pb2.CancelStudyRequest(id=study))
     _say_state(session, response.study, f"next: assay study resume {study}")
 
 
 @command(app, "pause")
-async def pause(session: Session, study: Id) -> None:
+async def pause(session: Session, study: StudyId) -> None:
     """Stop a study at the next safe point."""
-    async with _coordinator(session) as stub:
+    async with coordinator(session) as stub:
         response = await call(stub.PauseStudy, coordination_pb2.PauseStudyRequest(id=study))
     _say_state(session, response.study, f"next: assay study resume {study}")
 
 
 @command(app, "resume")
-async def resume(session: Session, study: Id) -> None:
+async def resume(session: Session, study: StudyId) -> None:
     """Continue a paused, cancelled or failed study; only what is missing is run."""
-    async with _coordinator(session) as stub:
+    async with coordinator(session) as stub:
         response = await call(stub.ResumeStudy, coordination_pb2.ResumeStudyRequest(id=study))
     _say_state(session, response.study, f"next: assay study watch {study}")
 
@@ -164,14 +162,14 @@ async def resume(session: Session, study: Id) -> None:
 @command(app, "extend")
 async def extend(
     session: Session,
-    study: Id,
+    study: StudyId,
     rows: Annotated[
         int, typer.Option(min=0, help="Rows per scenario to have at least; 0: what decides.")
     ] = 0,
 ) -> None:
     """Add rows to a study that could not decide; what is generated is kept."""
     request = coordination_pb2.ExtendStudyRequest(id=study, rows=rows)
-    async with _coordinator(session) as stub:
+    async with coordinator(session) as stub:
         response = await call(stub.ExtendStudy, request, timeout=_CREATE_TIMEOUT_SECONDS)
     made = response.study
 
@@ -189,13 +187,13 @@ async def extend(
 @command(app, "delete")
 async def delete(
     session: Session,
-    study: Id,
+    study: StudyId,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Delete a study and its report; generations and artifacts stay for others."""
     if not yes:
         typer.confirm(f"delete study {study} and its report?", abort=True, err=True)
-    async with _coordinator(session) as stub:
+    async with coordinator(session) as stub:
         await call(stub.DeleteStudy, coordination_pb2.DeleteStudyRequest(id=study))
     session.output.result({"deleted": study}, lambda: session.output.line(f"deleted {study}"))
 
@@ -205,7 +203,7 @@ async def _run(session: Session, spec: coordination_pb2.StudySpec, *, ours: bool
     if ours and task is not None:
         # As asyncio does with SIGINT: an exception out of its loop would show as a traceback.
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    async with _coordinator(session) as stub:
+    async with coordinator(session) as stub:
         study = await _unfinished(session, stub, spec)
         if study is None:
             study = await _create(session, stub, spec)
@@ -277,7 +275,7 @@ async def _follow(session: Session, stub: Stub, study: str, *, ours: bool) -> Ex
 
 async def _plan(session: Session, spec: coordination_pb2.StudySpec) -> ExitCode:
     request = coordination_pb2.PlanStudyRequest(project=session.settings.project, spec=spec)
-    async with _coordinator(session) as stub:
+    async with coordinator(session) as stub:
         response = await call(stub.PlanStudy, request, timeout=_PLAN_TIMEOUT_SECONDS)
     session.output.result(response, lambda: _show_plan(session, response))
     return ExitCode.OK
@@ -354,11 +352,3 @@ def _say_state(session: Session, study: coordination_pb2.Study, hint: str) -> No
         session.output.note(hint)
 
     session.output.result({"study": study}, render)
-
-
-def _coordinator(session: Session) -> AbstractAsyncContextManager[Stub]:
-    return connected(
-        session.endpoints.address("coordinator"),
-        coordination_pb2_grpc.CoordinationServiceStub,
-        session.settings,
-    )
