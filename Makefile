@@ -161,6 +161,10 @@ bench-compression: .venvs/compression/.ready ## Every recipe on the demo model: 
 bench-departures: .venvs/compression/.ready ## How far variants are from the dense model, by calibration text, into docs/compression-departures.md
 	@OMP_WAIT_POLICY=PASSIVE .venvs/compression/bin/python -m benchmarks.compression.departures --write docs/compression-departures.md
 
+.PHONY: bench-scale
+bench-scale: .venvs/compression/.ready ## Compress a model of 1.1 B parameters: time per layer and peak memory, into docs/compression-scale.md
+	@OMP_WAIT_POLICY=PASSIVE .venvs/compression/bin/python benchmarks/scale.py --write docs/compression-scale.md
+
 .PHONY: layouts-vllm
 layouts-vllm: setup ## Which packed layouts vLLM on CPU loads, into docs/compression-layouts.md
 	@rm -rf build/layouts && .venvs/compression/bin/python services/compression/tests/layout_table.py models/demo/model build/layouts
