@@ -1,6 +1,7 @@
 """`assay gate`, `compare`, `leaderboard`, `evidence`: what they ask, print and end with."""
 
 import zipfile
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -127,3 +128,27 @@ def test_examples_asks_for_texts_and_writes_the_file_whole(
     assert [each.name for each in target.parent.iterdir()] == ["examples.html"]
     assert coordinator.requests[0].include_examples
     assert coordinator.requests[0].format == "html"
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_report_open_shows_the_file_that_is_here_or_fetches_it(
+    assay: Any, coordinator: Any, tmp_path: Any, monkeypatch: Any, here: bool
+) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr("typer.launch", shown.append)
+    stored = tmp_path / "report.html"
+    if here:
+        stored.write_text("<p>stored</p>")
+    coordinator.answers |= {
+        "GetReport": coordination_pb2.GetReportResponse(
+            headline="Do not ship.",
+            files=[coordination_pb2.ReportFile(format="html", uri=stored.as_uri())],
+        ),
+        "DownloadReport": [coordination_pb2.DownloadReportResponse(chunk=b"<p>fetched</p>")],
+    }
+    ran = assay("report", "study-1", "--open")
+    assert ran.code == 0, ran.err
+    assert "Do not ship." in ran.out
+    (opened,) = shown
+    assert Path(opened).read_text() == ("<p>stored</p>" if here else "<p>fetched</p>")
+    assert (opened == str(stored)) is here
