@@ -60,8 +60,8 @@ _AUTO_GPTQ = (
 )
 _GPTQMODEL = (
     "gptqmodel",
-    "7.7 needs another torch (2.15) and has no resume by layer; its checkpoint format is written "
-    "and read here (layout packed-gptq, RegisterVariant)",
+    "does not resolve beside llmcompressor 0.14 and has no resume by layer; its checkpoint format "
+    "is written and read here (layout packed-gptq, RegisterVariant), and tested against it",
 )
 _ONESHOT = (
     "llmcompressor oneshot",
