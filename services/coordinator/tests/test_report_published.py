@@ -16,18 +16,31 @@ def published_variant(label, method, model="Llama-2-13b-chat-hf"):
     )
 
 
+def beside(mine, dimension, difference, reference="dense"):
+    """Ours beside the published ones, against a reference of the same model."""
+    other = published_variant(reference, reference.split("-", 1)[0], mine.model)
+    found = comparison(mine.key, dimension, difference, reference_key=other.key)
+    return beside_published([other, mine], [found])
+
+
 def test_published_differences_stand_beside_ours_where_model_and_method_match():
     mine = published_variant("gptq-3bit-g128", "gptq")
-    fall = comparison(mine.key, "ethics", -9.0)
-    (found,) = beside_published([mine], [fall])
+    (found,) = beside(mine, "ethics", -9.0)
     # Dense 62.3; three seeds of 3 bit: 60.6, 53.7, 41.3.
     assert found.published_difference == pytest.approx((60.6 + 53.7 + 41.3) / 3 - 62.3)
     assert (found.published_low, found.published_high) == pytest.approx((-21.0, -1.7))
     assert found.published_seeds == 3
     assert found.agreement == "same direction"
-    assert beside_published([mine], [comparison(mine.key, "ethics", 0.5)])[0].agreement == (
-        "ours undecided"
-    )
+    assert beside(mine, "ethics", 0.5)[0].agreement == "ours undecided"
+
+
+def test_a_difference_from_another_reference_than_dense_has_no_published_counterpart():
+    mine = published_variant("gptq-3bit-g128", "gptq")
+    assert beside(mine, "ethics", -9.0, reference="gptq-8bit-g128") == ()
+    other = published_variant("dense", "dense", "another-model")
+    found = comparison(mine.key, "ethics", -9.0, reference_key=other.key)
+    assert beside_published([other, mine], [found]) == ()
+    assert findings_of([other, mine], [found], "assay-2026") == ()
 
 
 def test_a_model_or_method_that_was_not_published_stands_alone():
@@ -35,13 +48,13 @@ def test_a_model_or_method_that_was_not_published_stands_alone():
         published_variant("rtn-3bit", "rtn"),
         published_variant("gptq-3bit", "gptq", "m"),
     ):
-        assert beside_published([unknown], [comparison(unknown.key, "ethics", -9.0)]) == ()
+        assert beside(unknown, "ethics", -9.0) == ()
 
 
 def test_what_is_doubtful_in_the_published_table_is_no_reference():
     vicuna = published_variant("gptq-8bit-g128", "gptq", "vicuna-13b-v1.3")
-    assert beside_published([vicuna], [comparison(vicuna.key, "toxicity", 1.0)]) == ()
-    assert beside_published([vicuna], [comparison(vicuna.key, "ethics", 1.0)])
+    assert beside(vicuna, "toxicity", 1.0) == ()
+    assert beside(vicuna, "ethics", 1.0)
 
 
 def test_the_shipped_table_has_all_fifty_settings():
@@ -59,6 +72,7 @@ def passed(key, dimension, difference):
 
 def outcomes(*found):
     variants = [
+        published_variant("dense", "dense", "demo"),
         published_variant("gptq-8bit-g128", "gptq", "demo"),
         published_variant("gptq-3bit-g128", "gptq", "demo"),
         published_variant("magnitude-2:4", "magnitude", "demo"),

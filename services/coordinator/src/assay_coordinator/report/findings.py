@@ -14,7 +14,7 @@ from statistics import fmean
 from assay_coordinator.domain.comparison import Comparison
 from assay_coordinator.domain.policy import Claim
 from assay_coordinator.report.model import Finding, Outcome, ReportVariant
-from assay_coordinator.report.published import level_of, published_changes
+from assay_coordinator.report.published import is_against_dense, level_of, published_changes
 from assay_coordinator.statistics.decision import Verdict
 
 # Level of a recipe -> what the paper finds at it (abstract, sections 4 and 5).
@@ -28,6 +28,7 @@ def findings_of(
     variants: Sequence[ReportVariant], comparisons: Iterable[Comparison], parser_version: str
 ) -> tuple[Finding, ...]:
     """One finding for each variant whose method and level the published table has."""
+    by_key = {variant.key: variant for variant in variants}
     compared = [
         c
         for c in comparisons
@@ -35,6 +36,7 @@ def findings_of(
         and c.parser_version == parser_version
         and c.claim is Claim.ARTIFACT
         and c.difference is not None
+        and is_against_dense(c, by_key)
     ]
     found = []
     for variant in variants:

@@ -8,7 +8,7 @@ for directions and orders of magnitude, never an exact target: engines, prompts 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -45,6 +45,8 @@ def beside_published(
         variant = by_key.get(comparison.variant_key)
         if variant is None or comparison.scenario or comparison.difference is None:
             continue
+        if not is_against_dense(comparison, by_key):
+            continue
         model = _model(variant.model)
         dense = _rows(model, "dense", "16")
         rows = _rows(model, variant.method, level_of(variant))
@@ -70,6 +72,19 @@ def beside_published(
             )
         )
     return tuple(found)
+
+
+def is_against_dense(comparison: Comparison, by_key: Mapping[str, ReportVariant]) -> bool:
+    """Whether the reference is the variant's own dense parent, as in the published table."""
+    variant, reference = (
+        by_key.get(key) for key in (comparison.variant_key, comparison.reference_key)
+    )
+    return (
+        variant is not None
+        and reference is not None
+        and reference.method == "dense"
+        and reference.model == variant.model
+    )
 
 
 def published_changes(method: str, level: str) -> list[float]:
