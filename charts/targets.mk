@@ -35,11 +35,18 @@ chart-docs: .venv/.ready ## Make the chart's README table, docs/operations/metri
 chart-test: .venv/.ready ## Lint, render and test the chart; needs helm, and promtool for the alerts
 	@.venv/bin/python -m pytest tests/chart
 
+# A Postgres for the tests of a cluster that reaches no registry.
+POSTGRES_IMAGE   ?= $(IMAGE_REGISTRY)/postgres:test
+.PHONY: image-postgres
+image-postgres:
+	$(IMAGE_BUILD) -t $(POSTGRES_IMAGE) -f tests/cluster/postgres/Dockerfile tests/cluster/postgres
+	$(IMAGE_LOAD) $(POSTGRES_IMAGE)
+
 # Needs nothing of a cluster but KUBECONFIG; the defaults above suit docker and kind.
 .PHONY: e2e
-e2e: .venv/.ready images images-load e2e-tests ## Install on a real cluster and live through a release's life (IMAGE_*, CLUSTER_EXEC)
+e2e: .venv/.ready images images-load image-postgres e2e-tests ## Install on a real cluster and live through a release's life (IMAGE_*, CLUSTER_EXEC)
 
 .PHONY: e2e-tests
 e2e-tests: .venv/.ready ## The same with images that are loaded already
-	@ASSAY_E2E_REGISTRY=$(IMAGE_REGISTRY) ASSAY_E2E_TAG=$(IMAGE_TAG) HELM=$(HELM) $(CLUSTER_EXEC) \
+	@ASSAY_E2E_REGISTRY=$(IMAGE_REGISTRY) ASSAY_E2E_TAG=$(IMAGE_TAG) ASSAY_E2E_POSTGRES=$(POSTGRES_IMAGE) HELM=$(HELM) $(CLUSTER_EXEC) \
 	  .venv/bin/python -m pytest tests/cluster --exitfirst

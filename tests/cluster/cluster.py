@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ CHART = ROOT / "charts" / "assay"
 VALUES = ROOT / "k8s" / "values" / "cpu-small.yaml"
 PART_OF = "app.kubernetes.io/part-of=assay"
 INSTALL_SECONDS = 1200
+SMALL = ("ethics", "fairness", "stereotype")
 TERMINAL = {"STATE_SUCCEEDED", "STATE_FAILED", "STATE_CANCELLED"}
 
 
@@ -52,6 +54,18 @@ class Release:
     namespace: str
     registry: str
     tag: str
+    # Values of every install and upgrade of it, as `--set` takes them.
+    sets: tuple[str, ...] = ()
+
+    @property
+    def coordinator(self) -> str:
+        """Address for clients."""
+        return f"assay-coordinator.{self.namespace}.svc:7400"
+
+    @property
+    def token(self) -> str:
+        """The token of users."""
+        return base64.b64decode(self.secret()["user-token"]).decode()
 
     def kubectl(self, *arguments: str, stdin: str | None = None, seconds: float = 300) -> str:
         done = run("kubectl", "-n", self.namespace, *arguments, stdin=stdin, seconds=seconds)
@@ -63,9 +77,10 @@ class Release:
         return list(json.loads(found)["items"])
 
     def pods(self, component: str = "") -> list[dict[str, Any]]:
-        """Pods of services; those of hooks are not."""
-        more = f",app.kubernetes.io/component={component}" if component else ""
-        return self.get("pods", f"{PART_OF},assay.dev/service{more}")
+        """Pods of a component, or of all services; those of hooks are not."""
+        if component:
+            return self.get("pods", f"{PART_OF},app.kubernetes.io/component={component}")
+        return self.get("pods", f"{PART_OF},assay.dev/service")
 
     def helm(self, *arguments: str, seconds: float = INSTALL_SECONDS + 60) -> Ran:
         command = (os.environ.get("HELM", "helm"), "--namespace", self.namespace, *arguments)
@@ -77,9 +92,26 @@ class Release:
         done = self.helm(
             "upgrade", "--install", "assay", str(CHART), "--create-namespace",
             "--wait", "--timeout", f"{INSTALL_SECONDS}s", "--values", str(VALUES),
-            "--set", ",".join((image, *sets)), "--set-string", f"image.tag={self.tag}",
+            "--set", ",".join((image, *self.sets, *sets)), "--set-string", f"image.tag={self.tag}",
         )  # fmt: skip
         assert done.code == 0, done.err + self.state()
+
+    def shell(self, pod: str, container: str, script: str) -> str:
+        """What a script in a container prints."""
+        return self.kubectl("exec", pod, "-c", container, "--", "sh", "-c", script).strip()
+
+    def delete_pod(self, component: str) -> None:
+        """Deletes the pod of a component and waits for the ready pod of its successor."""
+        (before,) = self.pods(component)
+        self.kubectl("delete", "pod", before["metadata"]["name"], "--wait=false")
+
+        def replaced() -> bool:
+            pods = self.pods(component)
+            return all(p["metadata"]["uid"] != before["metadata"]["uid"] for p in pods) and bool(
+                pods and ready(pods[0])
+            )
+
+        eventually(replaced, 400, f"a ready successor of {component}")
 
     def settle(self, seconds: float = 600) -> None:
         """Waits until every service runs as many ready pods of its last revision as it should."""
@@ -115,6 +147,7 @@ class Client:
     environment: tuple[str, ...] = ()
 
     def exec(self, *command: str, stdin: str | None = None, seconds: float = 300) -> Ran:
+        """Runs a command in the pod."""
         interactive = ("-i",) if stdin is not None else ()
         kubectl = ("kubectl", "-n", self.namespace, "exec", *interactive, "client", "--")
         return run(*kubectl, "env", *self.environment, *command, stdin=stdin, seconds=seconds)
@@ -144,6 +177,53 @@ class Client:
             return study if study and study["meta"]["state"] in TERMINAL else None
 
         return dict(eventually(ended, seconds, "the end of the study", every=5))
+
+    def await_completions(self, identifier: str, more_than: int) -> None:
+        """Waits for progress of a study that must not have ended yet."""
+
+        def moved() -> bool:
+            found = self.show(identifier)
+            assert not found or found["meta"]["state"] not in TERMINAL, "the study is too short"
+            return completions(found) > more_than
+
+        eventually(moved, 900, f"a completion after the first {more_than}")
+
+
+def study(name: str, rows: int, *recipes: dict[str, Any], dimensions: Sequence[str] = SMALL) -> Any:
+    """A study of the demo model, dense and the recipes."""
+    return {
+        "name": name,
+        "models": ["demo"],
+        "recipes": ["dense", *recipes],
+        "calibration": {"samples": 16, "sequence_length": 128},
+        "dimensions": list(dimensions),
+        "pack": "demo",
+        "row_limit": rows,
+    }
+
+
+def ready(pod: dict[str, Any]) -> bool:
+    """Whether a pod is Ready."""
+    conditions = {c["type"]: c["status"] for c in pod["status"].get("conditions", [])}
+    return conditions.get("Ready") == "True"
+
+
+def whole(study: dict[str, Any]) -> bool:
+    """Whether every evaluation has all its completions."""
+    return all(
+        evaluation["progress"]["completed"] == evaluation["progress"]["total"]
+        for variant in study["variants"]
+        for evaluation in variant["evaluations"]
+    )
+
+
+def reused(study: dict[str, Any]) -> bool:
+    """Whether every completion was found stored."""
+    return all(
+        evaluation["completions_reused"] == evaluation["progress"]["total"]
+        for variant in study["variants"]
+        for evaluation in variant["evaluations"]
+    )
 
 
 def completions(study: dict[str, Any] | None) -> int:

@@ -1,6 +1,6 @@
-"""One release for all tests of a session: `make e2e` builds, loads and names the images.
+"""Releases on a real cluster: `make e2e` builds, loads and names the images.
 
-With ASSAY_E2E_KEEP=1 the release is kept at the end, and one that is there is taken up.
+With ASSAY_E2E_KEEP=1 the main release is kept at the end, and one that is there is taken up.
 """
 
 from __future__ import annotations
@@ -8,34 +8,58 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from tests.cluster.cluster import Client, Release, eventually, run
 
-RELEASE_NAMESPACE = "assay"
 CLIENT_NAMESPACE = "team"
 
 
 @pytest.fixture(scope="session")
-def release() -> Iterator[Release]:
-    """Installed from nothing; the last test uninstalls it."""
+def images() -> tuple[str, str]:
+    """Registry and tag of the images, which are loaded."""
     registry = os.environ.get("ASSAY_E2E_REGISTRY")
     if registry is None:
         pytest.skip("needs a cluster with the images loaded: run make e2e")
-    installed = Release(RELEASE_NAMESPACE, registry, os.environ["ASSAY_E2E_TAG"])
-    keep = "ASSAY_E2E_KEEP" in os.environ
+    return registry, os.environ["ASSAY_E2E_TAG"]
+
+
+@pytest.fixture(scope="module")
+def release(images: tuple[str, str]) -> Iterator[Release]:
+    """The main release, installed from nothing; the last test of it uninstalls it."""
+    with installed(Release("assay", *images), keep="ASSAY_E2E_KEEP" in os.environ) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def client(release: Release, client_pod: str) -> Client:
+    """A client of the main release."""
+    return client_of(release, client_pod)
+
+
+@contextmanager
+def installed(release: Release, *, keep: bool = False) -> Iterator[Release]:
+    """A release in a new namespace, which is deleted at the end."""
     if not keep:
-        _delete_namespaces()
-    _create_namespace(RELEASE_NAMESPACE)
-    installed.upgrade()
-    yield installed
+        _delete_namespace(release.namespace)
+    _create_namespace(release.namespace)
+    release.upgrade()
+    yield release
     if not keep:
-        _delete_namespaces()
+        _delete_namespace(release.namespace)
+
+
+def client_of(release: Release, namespace: str) -> Client:
+    """The client pod, told where the release is, with a token of it."""
+    where = f"ASSAY_CLI_SERVER={release.coordinator}"
+    return Client(namespace, (where, f"ASSAY_CLI_TOKEN={release.token}"))
 
 
 @pytest.fixture(scope="session")
-def client(release: Release) -> Client:
-    """A pod with the command line in a namespace of its own, with the label of clients."""
+def client_pod(images: tuple[str, str]) -> Iterator[str]:
+    """Namespace of a pod with the command line and the label of clients."""
+    registry, tag = images
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -52,45 +76,28 @@ def client(release: Release) -> Client:
             "containers": [
                 {
                     "name": "client",
-                    "image": f"{release.registry}/assay/cli:{release.tag}",
+                    "image": f"{registry}/assay/cli:{tag}",
                     "imagePullPolicy": "IfNotPresent",
                     "command": ["sleep", "infinity"],
                     "securityContext": {
                         "allowPrivilegeEscalation": False,
                         "capabilities": {"drop": ["ALL"]},
                     },
-                    "env": [
-                        {
-                            "name": "ASSAY_CLI_SERVER",
-                            "value": f"assay-coordinator.{release.namespace}.svc:7400",
-                        },
-                        {
-                            "name": "ASSAY_CLI_TOKEN",
-                            "valueFrom": {"secretKeyRef": {"name": "assay", "key": "token"}},
-                        },
-                        {"name": "ASSAY_HOME", "value": "/tmp/assay"},
-                    ],
+                    "env": [{"name": "ASSAY_HOME", "value": "/tmp/assay"}],
                 }
             ],
         },
     }
-    secret = {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": "assay"},
-        "data": {"token": release.secret()["user-token"]},
-    }
     _create_namespace(CLIENT_NAMESPACE)
-    for manifest in (secret, pod):
-        command = ("kubectl", "-n", CLIENT_NAMESPACE, "apply", "-f", "-")
-        done = run(*command, stdin=json.dumps(manifest))
-        assert done.code == 0, done.err
+    done = run("kubectl", "-n", CLIENT_NAMESPACE, "apply", "-f", "-", stdin=json.dumps(pod))
+    assert done.code == 0, done.err
     done = run(
         "kubectl", "-n", CLIENT_NAMESPACE, "wait", "--for=condition=Ready", "pod/client",
         "--timeout=120s",
     )  # fmt: skip
     assert done.code == 0, done.err
-    return Client(CLIENT_NAMESPACE)
+    yield CLIENT_NAMESPACE
+    _delete_namespace(CLIENT_NAMESPACE)
 
 
 def _create_namespace(name: str) -> None:
@@ -105,10 +112,9 @@ def _create_namespace(name: str) -> None:
     assert done.code == 0, done.err
 
 
-def _delete_namespaces() -> None:
-    names = (RELEASE_NAMESPACE, CLIENT_NAMESPACE)
-    run("kubectl", "delete", "namespace", *names, "--ignore-not-found", "--wait=false")
+def _delete_namespace(name: str) -> None:
+    run("kubectl", "delete", "namespace", name, "--ignore-not-found", "--wait=false")
     eventually(
-        lambda: all(run("kubectl", "get", "namespace", name).code != 0 for name in names),
-        300, "the end of the namespaces",
+        lambda: run("kubectl", "get", "namespace", name).code != 0,
+        300, "the end of the namespace",
     )  # fmt: skip

@@ -8,13 +8,24 @@ import socket
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trustme
 from charts.tools.check_dashboards import series
 from tests.chart.prometheus import scraping
-from tests.cluster.cluster import TERMINAL, Client, Release, completions, eventually, scores
+from tests.cluster.backup import Backup
+from tests.cluster.cluster import (
+    PART_OF,
+    Client,
+    Release,
+    completions,
+    eventually,
+    ready,
+    reused,
+    scores,
+    study,
+    whole,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
@@ -40,56 +51,10 @@ except grpc.RpcError as error:
 """
 
 
-def study(name: str, rows: int, *recipes: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "name": name,
-        "models": ["demo"],
-        "recipes": ["dense", *recipes],
-        "calibration": {"samples": 16, "sequence_length": 128},
-        "dimensions": ["ethics", "fairness", "stereotype"],
-        "pack": "demo",
-        "row_limit": rows,
-    }
-
-
-def shell(release: Release, pod: str, container: str, script: str) -> str:
-    return release.kubectl("exec", pod, "-c", container, "--", "sh", "-c", script).strip()
-
-
-def delete_pod(release: Release, component: str) -> None:
-    """Deletes the pod of a component and waits for the ready pod of its successor."""
-    (before,) = release.pods(component)
-    release.kubectl("delete", "pod", before["metadata"]["name"], "--wait=false")
-
-    def replaced() -> bool:
-        pods = release.pods(component)
-        return all(p["metadata"]["uid"] != before["metadata"]["uid"] for p in pods) and bool(
-            pods and _ready(pods[0])
-        )
-
-    eventually(replaced, 400, f"a ready successor of {component}")
-
-
-def await_completions(client: Client, identifier: str, more_than: int) -> None:
-    """Waits for progress of a study that must not have ended yet."""
-
-    def moved() -> bool:
-        found = client.show(identifier)
-        assert not found or found["meta"]["state"] not in TERMINAL, "the study is too short"
-        return completions(found) > more_than
-
-    eventually(moved, 900, f"a completion after the first {more_than}")
-
-
 def states(client: Client) -> dict[str, str]:
     """State of every study by its id."""
     listed = client.assay("study", "list")["studies"]
     return {each["meta"]["id"]: each["meta"]["state"] for each in listed}
-
-
-def _ready(pod: dict[str, Any]) -> bool:
-    conditions = {c["type"]: c["status"] for c in pod["status"].get("conditions", [])}
-    return conditions.get("Ready") == "True"
 
 
 def test_every_pod_is_ready_after_an_install_that_waits(release: Release) -> None:
@@ -97,7 +62,7 @@ def test_every_pod_is_ready_after_an_install_that_waits(release: Release) -> Non
     assert {pod["metadata"]["labels"]["assay.dev/service"] for pod in pods} == {
         "coordinator", "compression", "serving", "evaluator",
     }  # fmt: skip
-    assert all(_ready(pod) for pod in pods)
+    assert all(ready(pod) for pod in pods)
     workloads = release.get("deployments,statefulsets")
     assert len(pods) == sum(workload["spec"]["replicas"] for workload in workloads)
 
@@ -107,17 +72,15 @@ def test_containers_run_without_root_rights_or_a_writable_root(release: Release)
     writes = "for f in / /opt /usr /etc; do touch $f/x 2>/dev/null && echo wrote $f; done; true"
     for pod in release.pods():
         container = pod["spec"]["containers"][0]["name"]
-        seen = shell(release, pod["metadata"]["name"], container, facts + writes).split("\n")
+        seen = release.shell(pod["metadata"]["name"], container, facts + writes).split("\n")
         assert seen == ["10001", "CapEff:0000000000000000", "NoNewPrivs:1", "Seccomp:2"], pod
-        mounts = shell(release, pod["metadata"]["name"], container, "ls /var/run/secrets || true")
+        mounts = release.shell(pod["metadata"]["name"], container, "ls /var/run/secrets || true")
         assert "kubernetes.io" not in mounts
 
 
 def test_a_client_of_another_namespace_needs_a_token(release: Release, client: Client) -> None:
-    server = f"assay-coordinator.{release.namespace}.svc:7400"
-    token = base64.b64decode(release.secret()["user-token"]).decode()
-    for shown, expected in (("", DENIED), ("not-the-token", DENIED), (token, 0)):
-        ran = client.exec("python", "-c", CREATE, server, shown)
+    for shown, expected in (("", DENIED), ("not-the-token", DENIED), (release.token, 0)):
+        ran = client.exec("python", "-c", CREATE, release.coordinator, shown)
         assert ran.code == 0, ran.err
         assert int(ran.out.split()[0]) == expected
     created = ran.out.split()[1]
@@ -165,23 +128,18 @@ def test_a_deleted_pod_of_each_kind_loses_nothing_of_a_study(
         return any("compress" in variant.get("phase", "") for variant in variants)
 
     eventually(compresses, 300, "a compression job", every=0.5)
-    delete_pod(release, "compression")
+    release.delete_pod("compression")
     for component in ("coordinator", "evaluator-stereotype", "serving"):
         before = completions(client.show(identifier))
-        await_completions(client, identifier, more_than=before)
-        delete_pod(release, component)
+        client.await_completions(identifier, more_than=before)
+        release.delete_pod(component)
     disturbed = client.finish(identifier, 1500)
     assert disturbed["meta"]["state"] == "STATE_SUCCEEDED", release.state()
-    for variant in disturbed["variants"]:
-        for evaluation in variant["evaluations"]:
-            progress = evaluation["progress"]
-            assert progress["completed"] == progress["total"]
+    assert whole(disturbed)
     # What is stored is whole: the same study again generates nothing and says the same.
     again = client.finish(client.create(wanted | {"name": "again"}), 900)
     assert scores(again) == scores(disturbed)
-    for variant in again["variants"]:
-        for evaluation in variant["evaluations"]:
-            assert evaluation["completions_reused"] == evaluation["progress"]["total"]
+    assert reused(again)
 
 
 def test_an_upgrade_rolls_the_pods_and_a_running_study_goes_on(
@@ -190,7 +148,7 @@ def test_an_upgrade_rolls_the_pods_and_a_running_study_goes_on(
     before = {pod["metadata"]["uid"] for pod in release.pods()}
     secret = release.secret()
     identifier = client.create(study("upgraded", 60, {"magnitude": {"sparsity": 0.3}}))
-    await_completions(client, identifier, more_than=0)
+    client.await_completions(identifier, more_than=0)
     release.upgrade("log.level=debug", "grpc.drainSeconds=10")
     after = release.pods()
     assert not before & {pod["metadata"]["uid"] for pod in after}
@@ -249,7 +207,9 @@ def test_services_speak_mutual_tls_when_they_are_told(release: Release, client: 
     assert plain.code != 0, "plaintext is refused"
     written = client.exec("sh", "-c", "cat > /tmp/ca.crt", stdin=files["ca.crt"].decode())
     assert written.code == 0
-    trusting = replace(client, environment=("ASSAY_CLI_PEER_CA_FILE=/tmp/ca.crt",))
+    trusting = replace(
+        client, environment=(*client.environment, "ASSAY_CLI_PEER_CA_FILE=/tmp/ca.crt")
+    )
     finished = trusting.finish(
         trusting.create(study("tls", 1, {"magnitude": {"sparsity": 0.3}})), 900
     )
@@ -272,6 +232,37 @@ def test_no_token_is_in_a_config_map_a_log_or_a_pods_description(release: Releas
     ]
     for text in seen:
         assert not [token for token in secrets if token in text]
+
+
+def test_no_private_key_and_no_settings_of_the_builder_are_in_an_image(release: Release) -> None:
+    folders = "/opt/app /opt/share /etc /home /root /tmp"
+    keys = f"grep -rIlE -e '-----BEGIN [A-Z ]*PRIVATE KEY' {folders} 2>/dev/null; "
+    files = f"find {folders} -name .env -o -name pip.conf -o -name uv.toml -o -name .git; true"
+    for pod in release.pods():
+        container = pod["spec"]["containers"][0]["name"]
+        found = release.shell(pod["metadata"]["name"], container, keys + files).splitlines()
+        # The Secret that the last test mounted is no part of the image.
+        assert [path for path in found if not path.startswith("/etc/assay/tls/")] == [], pod
+
+
+def test_a_backup_brings_everything_back(release: Release, client: Client, tmp_path: Path) -> None:
+    release.upgrade()
+    known = states(client)
+    backup = Backup(release, tmp_path)
+    backup.save()
+    assert release.helm("uninstall", "assay", "--wait", "--timeout", "5m").code == 0
+    release.kubectl("delete", "secret,persistentvolumeclaim", "-l", PART_OF, "--timeout=120s")
+    backup.restore()
+    assert states(client) == known
+    ended = [each for each, state in known.items() if state == "STATE_SUCCEEDED"]
+    assert all(client.assay("report", each) for each in ended)
+    # Everything that the last study needs is stored, and new work runs too.
+    repeated = client.finish(
+        client.create(study("restored", 1, {"magnitude": {"sparsity": 0.3}})), 900
+    )
+    assert reused(repeated)
+    fresh = client.finish(client.create(study("new", 1, {"magnitude": {"sparsity": 0.7}})), 900)
+    assert fresh["meta"]["state"] == "STATE_SUCCEEDED", release.state()
 
 
 def test_uninstall_leaves_what_it_says_it_leaves(release: Release) -> None:

@@ -1,0 +1,122 @@
+"""Other ways to install: Postgres with two coordinators, and Ray in pods of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from tests.cluster.cluster import (
+    TERMINAL,
+    Client,
+    Release,
+    completions,
+    eventually,
+    ready,
+    reused,
+    scores,
+    study,
+    whole,
+)
+from tests.cluster.conftest import client_of, installed
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
+
+OTHERS = (
+    "adv_demonstration", "advglue", "fairness", "ood", "privacy", "stereotype", "toxicity",
+    "utility",
+)  # fmt: skip
+# One evaluator is enough, and leaves the node room.
+ETHICS_ALONE = tuple(f"evaluators.dimensions.{name}.enabled=false" for name in OTHERS)
+RECIPES = ({"magnitude": {"sparsity": [0.3, 0.5]}},)
+
+
+@pytest.fixture(scope="module")
+def on_postgres(images: tuple[str, str]) -> Iterator[Release]:
+    """Two coordinators and the bundled Postgres."""
+    image = os.environ.get("ASSAY_E2E_POSTGRES")
+    sets = (
+        *ETHICS_ALONE, "database.type=postgres", "database.postgres.bundled.enabled=true",
+        "coordinator.replicas=2", "coordinator.settings.executor_ttl_seconds=10",
+        *((f"database.postgres.bundled.image={image}",) if image else ()),
+    )  # fmt: skip
+    with installed(Release("assay-postgres", *images, sets)) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def on_ray(images: tuple[str, str]) -> Iterator[Release]:
+    """A head and, for a start, no worker."""
+    ray = "serving.ray"
+    sets = (
+        *ETHICS_ALONE, f"{ray}.mode=chart", "serving.resources.requests.memory=512Mi",
+        f"{ray}.head.resources.requests.memory=256Mi",
+        f"{ray}.workers.resources.requests.memory=1Gi",
+        f"{ray}.workers.resources.limits.memory=8Gi",
+    )  # fmt: skip
+    with installed(Release("assay-ray", *images, (*sets, f"{ray}.workers.replicas=0"))) as found:
+        yield found
+
+
+def ended_well(release: Release, client: Client, identifier: str) -> None:
+    """The study succeeds with all completions, and what is stored is whole."""
+    found = client.finish(identifier, 1200)
+    assert found["meta"]["state"] == "STATE_SUCCEEDED", release.state()
+    assert whole(found)
+    wanted = study("again", 60, *RECIPES, dimensions=["ethics"])
+    again = client.finish(client.create(wanted), 600)
+    assert scores(again) == scores(found)
+    assert reused(again)
+
+
+def test_a_study_outlives_its_postgres(on_postgres: Release, client_pod: str) -> None:
+    client = client_of(on_postgres, client_pod)
+    identifier = client.create(study("outlives", 60, *RECIPES, dimensions=["ethics"]))
+    client.await_completions(identifier, more_than=0)
+    on_postgres.delete_pod("postgres")
+    ended_well(on_postgres, client, identifier)
+
+
+def test_a_coordinator_takes_over_from_one_that_is_gone(
+    on_postgres: Release, client_pod: str
+) -> None:
+    client = client_of(on_postgres, client_pod)
+    # By its own name, so that this replica runs the study.
+    second = f"assay-coordinator-1.assay-coordinator-pods.{on_postgres.namespace}.svc:7400"
+    at_second = replace(client, environment=(*client.environment, f"ASSAY_CLI_SERVER={second}"))
+    wanted = study("taken-over", 60, {"magnitude": {"sparsity": [0.2, 0.4]}}, dimensions=["ethics"])
+    identifier = at_second.create(wanted)
+    client.await_completions(identifier, more_than=0)
+    on_postgres.kubectl("scale", "statefulset/assay-coordinator", "--replicas=1")
+    eventually(lambda: len(on_postgres.pods("coordinator")) == 1, 120, "the end of the replica")
+    before = completions(client.show(identifier))
+    client.await_completions(identifier, more_than=before)
+    on_postgres.kubectl("scale", "statefulset/assay-coordinator", "--replicas=2")
+    found = client.finish(identifier, 1200)
+    assert found["meta"]["state"] == "STATE_SUCCEEDED", on_postgres.state()
+    assert whole(found)
+
+
+def test_engines_run_on_ray_workers_that_come_go_and_come_back(
+    on_ray: Release, client_pod: str
+) -> None:
+    client = client_of(on_ray, client_pod)
+    identifier = client.create(study("on-ray", 60, *RECIPES, dimensions=["ethics"]))
+
+    def waits_for_an_engine() -> bool:
+        found = client.show(identifier)
+        assert found and found["meta"]["state"] not in TERMINAL, on_ray.state()
+        return any("loading" in variant.get("phase", "") for variant in found["variants"])
+
+    # Asked for before there is a worker, as when workers are scaled from zero.
+    eventually(waits_for_an_engine, 300, "a model that is asked for")
+    on_ray.kubectl("scale", "deployment/assay-ray-worker", "--replicas=1")
+    client.await_completions(identifier, more_than=0)
+    (gateway,) = on_ray.pods("serving")
+    engines = "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n' | grep -c '[V]LLM::' || true"
+    assert on_ray.shell(gateway["metadata"]["name"], "serving", engines) == "0"
+    (worker,) = on_ray.pods("ray-worker")
+    assert ready(worker)
+    on_ray.delete_pod("ray-worker")
+    ended_well(on_ray, client, identifier)
