@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -22,9 +23,50 @@ def programs() -> Path | None:
     return Path(on_path).parent if on_path else (found[0].parent if found else None)
 
 
+class Server:
+    """A server that can be stopped and started again."""
+
+    def __init__(self, binaries: Path, folder: Path, user: str | None) -> None:
+        self._binaries = binaries
+        self._folder = folder
+        self._user = user
+        self._environment = {"PATH": os.environ["PATH"], "LC_ALL": "C"}
+        self._process: subprocess.Popen | None = None
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._port = probe.getsockname()[1]
+        self.url = f"postgresql://assay@127.0.0.1:{self._port}/postgres"
+        self._run(
+            "initdb", "-U", "assay", "-A", "trust", "--no-sync", "--encoding", "UTF8",
+            "--locale", "C",
+        ).wait(60)  # fmt: skip
+
+    def start(self) -> None:
+        """Start, and wait until it answers."""
+        self._process = self._run(
+            "postgres", "-p", str(self._port), "-k", str(self._folder),
+            "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off",
+        )  # fmt: skip
+        _until_it_answers(self._port, self._folder / "log")
+
+    def stop(self) -> None:
+        """End it at once, as when its pod is deleted: every connection breaks."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGQUIT)
+            self._process.wait(30)
+            self._process = None
+
+    def _run(self, program: str, *arguments: str) -> subprocess.Popen:
+        with (self._folder / "log").open("ab") as log:
+            return subprocess.Popen(
+                [self._binaries / program, "-D", self._folder / "data", *arguments],
+                stdout=log, stderr=log, user=self._user, env=self._environment, cwd=self._folder,
+            )  # fmt: skip
+
+
 @contextmanager
-def server():
-    """URL of an empty database; skips with the reason where there is no Postgres."""
+def running():
+    """A server that runs; skips with the reason where there is no Postgres."""
     binaries = programs()
     if binaries is None:
         reason = "no Postgres server programs; install Debian's package `postgresql`"
@@ -36,35 +78,22 @@ def server():
     if os.getuid() == 0:
         user = "postgres" if _exists("postgres") else "nobody"
         shutil.chown(folder, user)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    data = folder / "data"
-    environment = {"PATH": os.environ["PATH"], "LC_ALL": "C"}
     try:
-        subprocess.run(
-            [
-                binaries / "initdb", "-D", data, "-U", "assay", "-A", "trust", "--no-sync",
-                "--encoding", "UTF8", "--locale", "C",
-            ],
-            check=True, capture_output=True, user=user, env=environment, cwd=folder,
-        )  # fmt: skip
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(
-                [
-                    binaries / "postgres", "-D", data, "-p", str(port), "-k", folder,
-                    "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off",
-                ],
-                stdout=log, stderr=log, user=user, env=environment, cwd=folder,
-            )  # fmt: skip
+        found = Server(binaries, folder, user)
         try:
-            _until_it_answers(port, folder / "log")
-            yield f"postgresql://assay@127.0.0.1:{port}/postgres"
+            found.start()
+            yield found
         finally:
-            process.terminate()
-            process.wait(30)
+            found.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def server():
+    """URL of an empty database; skips with the reason where there is no Postgres."""
+    with running() as found:
+        yield found.url
 
 
 def _exists(user: str) -> bool:

@@ -29,6 +29,7 @@ from assay_coordinator.workflows.compressing import make_variant
 from assay_coordinator.workflows.context import Context, VariantWork, load_run
 from assay_coordinator.workflows.evaluating import evaluate_variant
 from assay_coordinator.workflows.finishing import finish_study
+from assay_coordinator.workflows.patience import PATIENT
 from assay_coordinator.workflows.pipeline import Begun, run_variants
 from assay_coordinator.workflows.stopping import end_children, mark_stopped
 from assay_core.errors import AssayError, FailedPrecondition, Internal
@@ -44,9 +45,9 @@ _SHOULD_MOVE = (
     "state = QUEUED OR state = RUNNING OR state = WAITING_FOR_MODEL OR state = CANCELLING"
 )
 # A cancel ends these steps where they stand, instead of at their end.
-_MAKE: StepOptions = {"name": "make", "preemptible": True}
-_EVALUATE: StepOptions = {"name": "evaluate", "preemptible": True}
-_COMPARE: StepOptions = {"name": "compare", "preemptible": True}
+_MAKE: StepOptions = {**PATIENT, "name": "make", "preemptible": True}
+_EVALUATE: StepOptions = {**PATIENT, "name": "evaluate", "preemptible": True}
+_COMPARE: StepOptions = {**PATIENT, "name": "compare", "preemptible": True}
 _PREEMPTION_SECONDS = 1.5
 
 
@@ -147,12 +148,14 @@ class StudyRunner(DBOSConfiguredInstance):
         except Exception as error:
             # A defect of ours: the study must not stay RUNNING. (A cancel is no Exception.)
             _LOG.exception("study_workflow_failed", study=study_id)
-            await DBOS.run_step_async({"name": "fail"}, self._fail, study_id, _as_assay(error))
+            await DBOS.run_step_async(
+                {**PATIENT, "name": "fail"}, self._fail, study_id, _as_assay(error)
+            )
             raise
 
     async def _run_study(self, study_id: str, attempt: int) -> str:
         begun: list[Begun] = await DBOS.run_step_async(
-            {"name": "begin"}, self._begin, study_id, attempt
+            {**PATIENT, "name": "begin"}, self._begin, study_id, attempt
         )
         # Step ids are drawn in the order of the matrix, so that a replay draws the same.
         reserved = [[DBOS.reserve_step() for _ in range(3)] for _ in begun]
@@ -174,7 +177,9 @@ class StudyRunner(DBOSConfiguredInstance):
             await reserved[index][2].run_async(_COMPARE, self._compare, *where, key(index))
 
         await run_variants(begun, make, evaluate, compare)
-        state: str = await DBOS.run_step_async({"name": "finish"}, self._finish, study_id, attempt)
+        state: str = await DBOS.run_step_async(
+            {**PATIENT, "name": "finish"}, self._finish, study_id, attempt
+        )
         return state
 
     @DBOS.workflow(name="stop", max_recovery_attempts=None)
@@ -182,7 +187,7 @@ class StudyRunner(DBOSConfiguredInstance):
         """End the running workflow and the work in the peers, then set the final state."""
         with self._tracked():
             await DBOS.cancel_workflow_async(run_id(study_id, attempt))
-            await DBOS.run_step_async({"name": "end"}, self._end, study_id, final)
+            await DBOS.run_step_async({**PATIENT, "name": "end"}, self._end, study_id, final)
 
     @contextmanager
     def _tracked(self) -> Iterator[None]:
