@@ -111,6 +111,10 @@ class VariantWork:
         run = self.run
         return self.context.turns.turn(resource, run.study_id, self.key, run.spec.priority)
 
+    async def leave(self, resource: Resource) -> None:
+        """Hold no place: work that is found done after a crash never asks for its turn."""
+        await self.context.turns.leave(resource, self.run.study_id, self.key)
+
     async def say(self, text: str) -> None:
         """Append an event."""
         await self.context.store.add_event(self.run.study_id, text)

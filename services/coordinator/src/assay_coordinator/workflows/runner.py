@@ -32,6 +32,7 @@ from assay_coordinator.workflows.finishing import finish_study
 from assay_coordinator.workflows.patience import PATIENT
 from assay_coordinator.workflows.pipeline import Begun, run_variants
 from assay_coordinator.workflows.stopping import end_children, mark_stopped
+from assay_coordinator.workflows.turns import Resource
 from assay_core.errors import AssayError, FailedPrecondition, Internal
 from assay_core.logs import get_logger
 from assay_core.resources import State
@@ -229,10 +230,16 @@ class StudyRunner(DBOSConfiguredInstance):
         ]
 
     async def _make(self, study_id: str, attempt: int, key: str) -> bool:
-        return await make_variant(await self._work(study_id, attempt, key, "make"))
+        work = await self._work(study_id, attempt, key, "make")
+        made = await make_variant(work)
+        await work.leave(Resource.COMPRESSION)
+        return made
 
     async def _evaluate(self, study_id: str, attempt: int, key: str) -> bool:
-        return await evaluate_variant(await self._work(study_id, attempt, key, "evaluate"))
+        work = await self._work(study_id, attempt, key, "evaluate")
+        evaluated = await evaluate_variant(work)
+        await work.leave(Resource.ENGINE)
+        return evaluated
 
     async def _compare(self, study_id: str, attempt: int, key: str) -> int:
         run = await load_run(self._context, study_id, attempt)

@@ -49,6 +49,10 @@ class Turns:
         finally:
             await asyncio.shield(self._give_back(ticket))
 
+    async def leave(self, resource: Resource, study_id: str, owner: str) -> None:
+        """Give back what the owner still holds from before a crash, and needs no more."""
+        await self._give_back(Ticket(resource, study_id, owner))
+
     async def give_back_all(self, study_id: str) -> None:
         """Give back whatever a study holds or waits for; it has ended."""
         await self._store.give_back_all(study_id)
