@@ -72,6 +72,14 @@ def test_a_coordinator_replica_takes_up_the_workflows_of_its_name(render):
     assert identity["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.name"
 
 
+def test_the_coordinator_gives_as_many_turns_as_its_peers_have_places(render):
+    found = render("compression.settings.workers=2", "serving.settings.max_engines=3")
+    settings = found.settings("coordinator")
+    assert settings["compression_concurrency"] == 2
+    assert settings["engine_concurrency"] == 3
+    assert "engine_concurrency" not in render().settings("coordinator")
+
+
 def test_an_evaluator_overrides_defaults_for_itself_alone(render):
     found = render(
         "evaluators.defaults.settings.in_flight=64",
@@ -103,6 +111,8 @@ def test_ray_workers_get_the_gpus_and_the_gateway_none(render):
     (raylet,) = gateway["initContainers"]
     assert {"--num-cpus=0", "--num-gpus=0"} <= set(raylet["command"])
     assert raylet["restartPolicy"] == "Always"
+    # Ray's driver finds its raylet by looking at processes.
+    assert gateway["shareProcessNamespace"] is True
 
 
 def test_compression_computes_on_the_device_that_it_has(render):

@@ -41,6 +41,8 @@ spec:
   securityContext:
     {{- toYaml $root.Values.podSecurityContext | nindent 4 }}
   {{- if .sidecars }}
+  # Ray looks for its raylet among the processes that it sees.
+  shareProcessNamespace: true
   initContainers:
     {{- toYaml .sidecars | nindent 4 }}
   {{- end }}
