@@ -33,7 +33,7 @@ from assay_coordinator.workflows.patience import PATIENT
 from assay_coordinator.workflows.pipeline import Begun, run_variants
 from assay_coordinator.workflows.stopping import end_children, mark_stopped
 from assay_coordinator.workflows.turns import Resource
-from assay_core.errors import AssayError, FailedPrecondition, Internal
+from assay_core.errors import AssayError, FailedPrecondition, Internal, NotFound
 from assay_core.logs import get_logger
 from assay_core.resources import State
 
@@ -115,15 +115,22 @@ class StudyRunner(DBOSConfiguredInstance):
                 None, page_token=token, filter_text=_SHOULD_MOVE
             )
             for record in page.records:
-                if record.state is State.CANCELLING:
-                    await self.stop(record, State.CANCELLED)
-                elif record.status.goal:
-                    await self.stop(record, State.PAUSED)
-                else:
-                    await self.start(await self._current(record))
+                try:
+                    await self._move(record)
+                except (FailedPrecondition, NotFound) as error:
+                    # Another replica, or a caller, was faster.
+                    _LOG.info("study_moved_elsewhere", study=record.id, reason=error.reason)
             token = page.next_page_token
             if not token:
                 return
+
+    async def _move(self, record: StudyRecord) -> None:
+        if record.state is State.CANCELLING:
+            await self.stop(record, State.CANCELLED)
+        elif record.status.goal:
+            await self.stop(record, State.PAUSED)
+        else:
+            await self.start(await self._current(record))
 
     async def _current(self, record: StudyRecord) -> StudyRecord:
         """The record, at a new attempt if the workflow of this one will never move again."""

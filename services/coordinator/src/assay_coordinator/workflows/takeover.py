@@ -55,7 +55,8 @@ class Membership:
 
         Args:
             on_adopted: Called after workflows were taken over.
-            on_lost: Ends the process; called if this id is another's, or was taken for dead.
+            on_lost: Ends the process; called if this id is another's, or was taken for dead, and
+                by a defect of the watch itself: who does not beat must not work.
         """
         while True:
             await asyncio.sleep(self._ttl / _BEATS_PER_LIFE)
@@ -67,6 +68,9 @@ class Membership:
             except SQLAlchemyError as error:
                 # Nobody can take over without the database either.
                 _LOG.warning("heartbeat_failed", error=type(error).__name__)
+            except Exception:
+                _LOG.exception("heartbeat_defect", executor=self._id)
+                on_lost()
 
     def _adopt(self) -> list[str]:
         with self._store.dead(but=self._id) as ids:
