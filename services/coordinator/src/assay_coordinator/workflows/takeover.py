@@ -68,7 +68,7 @@ class Membership:
             except SQLAlchemyError as error:
                 # Nobody can take over without the database either.
                 _LOG.warning("heartbeat_failed", error=type(error).__name__)
-            except Exception:
+            except Exception:  # noqa: BLE001 (who does not beat must not work)
                 _LOG.exception("heartbeat_defect", executor=self._id)
                 on_lost()
 
