@@ -33,6 +33,8 @@ Every engine serves `dense`, and it swaps in place. GPT-2's matrices are stored 
 packed layout here. In transformers the GPTQ format needs `optimum` and `gptqmodel`, which this
 environment does not have. vLLM takes the GPTQ format with 4 or 8 bit and a symmetric grid, and
 compressed-tensors with 2 to 8 bit (`auto_gptq.py`, `compressed_tensors_wNa16.py` of vLLM 0.32).
+Its CPU kernel knows 4 bits: "no" in that column is what its own check of the packing says, before
+any engine; "not run" is what that check accepts and no engine has been started with here.
 """
 
 
