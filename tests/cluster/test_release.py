@@ -94,7 +94,7 @@ def test_helm_test_runs_a_study_through_services_and_names(release: Release) -> 
 
 
 def test_a_prometheus_scrapes_every_service_and_fills_every_dashboard(
-    release: Release, tmp_path: Path
+    release: Release, client: Client, tmp_path: Path
 ) -> None:
     targets = {
         pod["metadata"]["labels"]["app.kubernetes.io/component"]: f"{pod['status']['podIP']}:7500"
@@ -111,6 +111,9 @@ def test_a_prometheus_scrapes_every_service_and_fills_every_dashboard(
             each["metric"]["component"] for each in prometheus.query("assay_server_ready == 1")
         }
         assert ready == set(targets)
+        # Progress and time left are there while a study runs.
+        watched = client.create(study("watched", 30, {"magnitude": {"sparsity": 0.6}}))
+        assert client.finish(watched, 900)["meta"]["state"] == "STATE_SUCCEEDED", release.state()
         time.sleep(5)  # Rates need more than one sample.
         assert [where for where, found in series(prometheus.url) if not found] == []
 
