@@ -7,6 +7,7 @@ import urllib.parse
 import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
+from grpc.aio import Metadata
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,11 +15,15 @@ from assay_core import errors
 from assay_core.errors import (
     AssayError,
     FieldViolation,
+    Internal,
     InvalidArgument,
     ResourceExhausted,
+    Unavailable,
     from_document,
     from_proto,
+    from_rpc_error,
     from_status,
+    is_retryable,
     to_document,
     to_proto,
     to_status,
@@ -134,3 +139,15 @@ def test_a_foreign_status_is_understood_as_far_as_it_goes() -> None:
 def test_errors_survive_being_raised(cls: type[AssayError]) -> None:
     with pytest.raises(cls, match="went wrong: do this"):
         raise cls("went wrong", remedy="do this")
+
+
+def test_a_peer_that_was_killed_during_a_call_is_away_and_not_broken() -> None:
+    said = grpc.aio.AioRpcError(
+        grpc.StatusCode.INTERNAL, Metadata(), Metadata(), details="Internal error from Core"
+    )
+    error = from_rpc_error(said)
+    assert isinstance(error, Unavailable)
+    assert error.reason == "CONNECTION_LOST"
+    assert is_retryable(error)
+    own = grpc.aio.AioRpcError(grpc.StatusCode.INTERNAL, Metadata(), Metadata(), details="a defect")
+    assert isinstance(from_rpc_error(own), Internal)

@@ -22,7 +22,13 @@ from google.protobuf import any_pb2, duration_pb2
 from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
 
-from assay_core.errors.model import AssayError, FieldViolation, ResourceExhausted, error_class
+from assay_core.errors.model import (
+    AssayError,
+    FieldViolation,
+    ResourceExhausted,
+    Unavailable,
+    error_class,
+)
 
 DOMAIN = "assay"
 DETAILS_KEY = "grpc-status-details-bin"
@@ -105,9 +111,15 @@ def from_status(status: status_pb2.Status) -> AssayError:
     )
 
 
+# What grpc.aio says, with INTERNAL, of a call whose peer was killed while it ran.
+_CONNECTION_BROKE = "Internal error from Core"
+
+
 def from_rpc_error(error: grpc.RpcError) -> AssayError:
     """Reads the AssayError out of a failed call (`grpc.aio.AioRpcError` or a sync `grpc.Call`)."""
     failure = _from_trailers(error)
+    if failure is None and error.details() == _CONNECTION_BROKE:
+        failure = Unavailable("the peer went away during the call", reason="CONNECTION_LOST")
     if failure is None:
         failure = error_class(error.code())(error.details() or error.code().name)
     failure.remote = True
