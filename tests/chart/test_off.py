@@ -186,6 +186,31 @@ def test_an_existing_claim_is_used_and_none_is_made(render):
     assert claims == {"mine"}
 
 
+def test_the_http_door_is_published_under_a_host_of_its_own(render):
+    ingress = ("ingress.enabled=true", "ingress.host=assay.example.com")
+    door = ("serving.http.enabled=true", "ingress.http.host=openai.example.com")
+    issuer = ("ingress.tls.issuerRef.name=ca", "ingress.tls.certManager=on")
+    assert render(*ingress).names("Ingress") == {"t-assay-coordinator"}
+    found = render(*ingress, *door, *issuer)
+    rule = found.one("Ingress", "t-assay-serving")["spec"]["rules"][0]
+    assert rule["host"] == "openai.example.com"
+    assert rule["http"]["paths"][0]["backend"]["service"]["port"] == {"name": "http"}
+    hosts = {m["spec"]["secretName"]: m["spec"]["dnsNames"] for m in found.of("Certificate")}
+    assert hosts == {
+        "t-assay-coordinator-ingress-tls": ["assay.example.com"],
+        "t-assay-serving-ingress-tls": ["openai.example.com"],
+    }
+
+
+def test_certificates_of_services_and_of_the_ingress_have_secrets_of_their_own(render):
+    found = render(
+        "ingress.enabled=true", "ingress.host=h", "ingress.tls.issuerRef.name=public",
+        "tls.mode=certManager", "tls.certManager.issuerRef.name=ca", crds=CRDS,
+    )  # fmt: skip
+    secrets = [m["spec"]["secretName"] for m in found.of("Certificate")]
+    assert len(secrets) == len(set(secrets))
+
+
 def test_a_certificate_needs_ingress_and_issuer(render):
     ingress = ("ingress.enabled=true", "ingress.host=assay.example.com")
     assert not render(*ingress, crds=CRDS).of("Certificate")

@@ -57,6 +57,7 @@ def test_secrets_and_what_the_chart_decides_cannot_be_settings(refused, name):
         (("serving.ray.mode=external",), "needs serving.ray.address"),
         (("serving.ray.keda.mode=on",), "needs serving.ray.keda.prometheusAddress"),
         (("ingress.enabled=true",), "needs ingress.host"),
+        (("ingress.http.host=h",), "needs ingress.enabled=true and serving.http.enabled=true"),
         (("scoring.enabled=true",), "needs scoring.settings.checkpoints"),
         (("evaluators.defaults.enabled=false",), "at least one evaluator"),
     ],

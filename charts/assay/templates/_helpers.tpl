@@ -106,6 +106,9 @@ evaluator-{{ $dimension }}: evaluator
 {{- if and $v.ingress.enabled (not $v.ingress.host) -}}
 {{- fail "ingress.enabled=true needs ingress.host" -}}
 {{- end -}}
+{{- if and $v.ingress.http.host (not (and $v.ingress.enabled $v.serving.http.enabled)) -}}
+{{- fail "ingress.http.host needs ingress.enabled=true and serving.http.enabled=true" -}}
+{{- end -}}
 {{- if and $v.ingress.enabled (eq $v.ingress.tls.certManager "on") (not $v.ingress.tls.issuerRef) -}}
 {{- fail "ingress.tls.certManager=on needs ingress.tls.issuerRef" -}}
 {{- end -}}
