@@ -36,7 +36,7 @@ from assay_core.client import call, channel, stream
 from assay_core.pb import serving_pb2, serving_pb2_grpc
 from assay_serving.description import describe
 from assay_serving.domain import EngineOptions, Item, Sampling, TextPrompt
-from assay_serving.parcel import pack, unpack
+from assay_serving.parcel import open_answers, pack_items
 from assay_serving.ray_paths import ray_directory
 from assay_serving.settings import ServingSettings
 
@@ -248,9 +248,9 @@ class Handle:
         tokens = 0
         first = 0.0
         started = time.perf_counter()
-        async for parcel in self._handle.generate.remote(pack(items), self._digest):
+        async for parcel in self._handle.generate.remote(pack_items(items), self._digest):
             first = first or time.perf_counter() - started
-            for completion in unpack(parcel):
+            for completion in open_answers(parcel):
                 found[int(completion.item_id), completion.index] = completion.text
                 tokens += completion.completion_tokens
         seconds = time.perf_counter() - started

@@ -17,9 +17,11 @@ from typing import Any
 
 from assay_core.errors import AssayError
 from assay_core.logs import configure_logging, exception_facts, get_logger
+from assay_serving.domain import EngineSpec
+from assay_serving.parcel import typed
 from assay_serving.ray_link import CANCEL, STOP, Kind, failure, read_frame, write_frame
 from assay_serving.ray_runtime import RayRuntime
-from assay_serving.runtime import EngineUnreachableError
+from assay_serving.runtime import EngineUnreachableError, RaySettings
 
 _LOG = get_logger("assay.serving.rayhost")
 
@@ -70,18 +72,20 @@ class Host:
                 write_frame(self._writer, (number, Kind.ITEM, results))
                 await self._writer.drain()
 
-    async def _deploy(self, engine_id: str, *arguments: Any) -> None:
+    async def _deploy(self, engine_id: str, spec: Any, path: str, digest: str) -> None:
         if await asyncio.to_thread(self._runtime.ensure_started):
             leave_signals()
         self._handles.pop(engine_id, None)
-        handle = await asyncio.to_thread(self._runtime.deploy, engine_id, *arguments)
+        handle = await asyncio.to_thread(
+            self._runtime.deploy, engine_id, typed(spec, EngineSpec), path, digest
+        )
         self._handles[engine_id] = handle
 
     async def _statuses(self, engine_id: str) -> Any:
         return await asyncio.to_thread(self._runtime.statuses, self._handle(engine_id))
 
-    async def _count_tokens(self, engine_id: str, items: Any) -> Any:
-        return await self._runtime.count_tokens(self._handle(engine_id), items)
+    async def _count_tokens(self, engine_id: str, batch: bytes) -> Any:
+        return await self._runtime.count_tokens(self._handle(engine_id), batch)
 
     async def _memory(self, engine_id: str) -> int:
         return await self._runtime.memory(self._handle(engine_id))
@@ -112,7 +116,7 @@ async def run(descriptor: int) -> None:
     settings, logs = await read_frame(reader)
     configure_logging("serving", *logs)
     leave_signals()
-    runtime = RayRuntime(settings)
+    runtime = RayRuntime(RaySettings.of(settings))
     if await Host(runtime, writer).serve(reader):
         await asyncio.to_thread(runtime.stop)
         # Threads may still wait for answers of what has ended.

@@ -1,8 +1,8 @@
 """Calls between the gateway and the process that runs Ray: many at once over one socket.
 
-A frame is a length and a pickle; both ends are this program, over a socket pair of their
-own. Every call has a number: `(number, method, arguments)` one way, `(number, kind, value)` the
-other, where a call has any number of items and one end.
+A frame is a length and MessagePack (`parcel`), over a socket pair of the two. Every call has a
+number: `(number, method, arguments)` one way, `(number, kind, value)` the other, where a call has
+any number of items and one end. Both ends know by the method of which types the values are.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import itertools
 import struct
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from enum import Enum, auto
+from enum import StrEnum, auto
 from typing import Any
 
 from assay_core.errors import AssayError, from_document, to_document
-from assay_serving.parcel import pack, unpack
+from assay_serving.parcel import opened, pack
 from assay_serving.runtime import EngineUnreachableError
 
 CANCEL = "cancel"
@@ -28,7 +28,7 @@ STOP = "stop"
 _LENGTH = struct.Struct("!Q")
 
 
-class Kind(Enum):
+class Kind(StrEnum):
     """What an answer is."""
 
     ITEM = auto()
@@ -38,10 +38,10 @@ class Kind(Enum):
 
 
 async def read_frame(reader: asyncio.StreamReader) -> Any:
-    """The next frame; None once the other end has gone."""
+    """The next frame, a list of plain values; None once the other end has gone."""
     try:
         (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
-        return unpack(await reader.readexactly(length))
+        return opened(await reader.readexactly(length))
     except (asyncio.IncompleteReadError, ConnectionError):
         return None
 
@@ -68,7 +68,7 @@ class Link:
         while (frame := await read_frame(self._reader)) is not None:
             number, kind, value = frame
             if number in self._calls:
-                self._calls[number].put_nowait((kind, value))
+                self._calls[number].put_nowait((Kind(kind), value))
         self.closed = True
         for answers in self._calls.values():
             answers.put_nowait((Kind.UNREACHABLE, "the process that runs Ray has ended"))

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from assay_core.logs import get_logger
 from assay_serving.domain import Answer, EngineSpec, Failure, Item, ReplicaStatus
-from assay_serving.parcel import pack, unpack
+from assay_serving.parcel import open_answers, pack_items, typed
 from assay_serving.ray_link import STOP, Link, write_frame
 from assay_serving.ray_paths import ray_directory
 from assay_serving.runtime import EngineUnreachableError, RaySettings
@@ -71,24 +71,22 @@ class RayProcess:
 
     def statuses(self, handle: Handle) -> list[ReplicaStatus]:
         """See `Runtime`."""
-        found: list[ReplicaStatus] = self._wait(handle.link.call("statuses", handle.engine_id))
-        return found
+        found = self._wait(handle.link.call("statuses", handle.engine_id))
+        return typed(found, list[ReplicaStatus])
 
     async def generate(
         self, handle: Handle, items: Sequence[Item], digest: str
     ) -> AsyncGenerator[list[Answer], None]:
         """See `Runtime`."""
-        parcels = handle.link.stream("generate", handle.engine_id, pack(items), digest)
+        parcels = handle.link.stream("generate", handle.engine_id, pack_items(items), digest)
         async with aclosing(parcels):
             async for parcel in parcels:
-                yield unpack(parcel)
+                yield open_answers(parcel)
 
     async def count_tokens(self, handle: Handle, items: Sequence[Item]) -> list[int | Failure]:
         """See `Runtime`."""
-        counts: list[int | Failure] = await handle.link.call(
-            "count_tokens", handle.engine_id, items
-        )
-        return counts
+        counts = await handle.link.call("count_tokens", handle.engine_id, pack_items(items))
+        return typed(counts, list[int | Failure])
 
     async def memory(self, handle: Handle) -> int:
         """See `Runtime`."""
@@ -137,7 +135,7 @@ class RayProcess:
                 start_new_session=True,
             )
         reader, self._writer = await asyncio.open_unix_connection(sock=ours)
-        write_frame(self._writer, (self._settings, self._logs))
+        write_frame(self._writer, (self._settings.document(), self._logs))
         self._link = Link(reader, self._writer)
         self._reading = asyncio.create_task(self._link.run(), name="assay-ray-link")
 

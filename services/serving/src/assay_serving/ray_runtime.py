@@ -12,7 +12,7 @@ import logging
 import os
 import shutil
 import threading
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,7 +23,7 @@ from ray.serve.exceptions import RayServeException
 
 from assay_core.errors import AssayError, Unavailable, from_document
 from assay_core.logs import exception_facts, get_logger
-from assay_serving.domain import EngineSpec, Failure, Item, ReplicaStatus
+from assay_serving.domain import EngineSpec, Failure, ReplicaStatus
 from assay_serving.engine.arguments import gpus, replica_numbers
 from assay_serving.engine.replica import EngineReplica
 from assay_serving.ray_paths import ray_directory
@@ -213,14 +213,14 @@ class RayRuntime:
             finally:
                 answers.cancel()
 
-    async def count_tokens(self, handle: Any, items: Sequence[Item]) -> list[int | Failure]:
-        """Tokens of each prompt.
+    async def count_tokens(self, handle: Any, batch: bytes) -> list[int | Failure]:
+        """Tokens of each prompt of a batch, which is a parcel too.
 
         Raises:
             EngineUnreachableError: The replica went away.
         """
         with _unreachable():
-            counts: list[int | Failure] = await handle.count_tokens.remote(items)
+            counts: list[int | Failure] = await handle.count_tokens.remote(batch)
         return counts
 
     async def memory(self, handle: Any) -> int:

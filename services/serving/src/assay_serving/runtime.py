@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -54,6 +54,15 @@ class RaySettings:
     object_store_bytes: int = 100 * 2**20
     threads: int = 2
     metrics_port: int = 0
+
+    def document(self) -> dict[str, Any]:
+        """These settings as plain values; `of` reads them."""
+        return asdict(self) | {"home": str(self.home)}
+
+    @classmethod
+    def of(cls, document: dict[str, Any]) -> RaySettings:
+        """Settings from plain values."""
+        return cls(**document | {"home": Path(document["home"])})
 
 
 CPU_KV_CACHE_GIB = 1

@@ -33,7 +33,7 @@ from assay_serving.domain import (
 from assay_serving.engine.errors import EngineDeadError
 from assay_serving.engine.prompts import Encoded, PromptRefusedError, Refused
 from assay_serving.gates import SwapGate
-from assay_serving.parcel import pack, unpack
+from assay_serving.parcel import open_items, pack_answers
 
 if TYPE_CHECKING:
     from assay_serving.engine.vllm_engine import VllmEngine
@@ -98,21 +98,22 @@ class EngineReplica:
 
         Ending the iteration early aborts what is left of the batch in the engine.
         """
-        items: Sequence[Item] = unpack(batch)
+        items = open_items(batch)
         async with self._gate.shared():
             engine = self._engine
             if engine is None or self._status.digest != digest:
-                yield pack(
+                yield pack_answers(
                     [_wrong_weights(item, index) for item in items for index in item.indices]
                 )
                 return
             # Closed before the gate is left: no request may be running when a swap enters.
             async with contextlib.aclosing(_answer(engine, items, digest)) as answers:
                 async for results in answers:
-                    yield pack(results)
+                    yield pack_answers(results)
 
-    async def count_tokens(self, items: Sequence[Item]) -> list[int | Failure]:
-        """Tokens of each prompt as the model would see it."""
+    async def count_tokens(self, batch: bytes) -> list[int | Failure]:
+        """Tokens of each prompt of a batch (a parcel too) as the model would see it."""
+        items = open_items(batch)
         async with self._gate.shared():
             if self._engine is None:
                 return [_wrong_weights(item, 0) for item in items]
