@@ -70,12 +70,13 @@ class Backup:
 
     def _fetch(self, pod: str, path: str, name: str) -> None:
         with (self.folder / f"{name}.tar").open("wb") as file:
-            command = self._exec(pod, ["tar", "c", "-C", path, "."])
+            # Without the folder itself, whose mode is the volume's.
+            command = self._exec(pod, ["sh", "-c", f"cd {path} && tar c $(ls -A)"])
             subprocess.run(command, stdout=file, check=True, timeout=300)
 
     def _put(self, name: str, path: str) -> None:
         with (self.folder / f"{name}.tar").open("rb") as file:
-            command = self._exec("restore", ["tar", "x", "-C", path, "--no-overwrite-dir"])
+            command = self._exec("restore", ["tar", "x", "-C", path])
             subprocess.run(command, stdin=file, check=True, timeout=300)
 
     def _exec(self, pod: str, command: Sequence[str]) -> list[str]:

@@ -250,6 +250,8 @@ def test_no_private_key_and_no_settings_of_the_builder_are_in_an_image(release: 
 
 def test_a_backup_brings_everything_back(release: Release, client: Client, tmp_path: Path) -> None:
     release.upgrade()
+    wanted = study("kept", 1, {"magnitude": {"sparsity": 0.3}})
+    kept = client.finish(client.create(wanted), 900)
     known = states(client)
     backup = Backup(release, tmp_path)
     backup.save()
@@ -259,11 +261,10 @@ def test_a_backup_brings_everything_back(release: Release, client: Client, tmp_p
     assert states(client) == known
     ended = [each for each, state in known.items() if state == "STATE_SUCCEEDED"]
     assert all(client.assay("report", each) for each in ended)
-    # Everything that the last study needs is stored, and new work runs too.
-    repeated = client.finish(
-        client.create(study("restored", 1, {"magnitude": {"sparsity": 0.3}})), 900
-    )
-    assert reused(repeated)
+    # Everything that a study needs is stored, and new work runs too.
+    again = client.finish(client.create(wanted | {"name": "again"}), 900)
+    assert reused(again)
+    assert scores(again) == scores(kept)
     fresh = client.finish(client.create(study("new", 1, {"magnitude": {"sparsity": 0.7}})), 900)
     assert fresh["meta"]["state"] == "STATE_SUCCEEDED", release.state()
 
