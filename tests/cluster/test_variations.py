@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,7 +12,6 @@ from tests.cluster.cluster import (
     TERMINAL,
     Client,
     Release,
-    completions,
     eventually,
     ready,
     reused,
@@ -85,17 +85,19 @@ def test_a_coordinator_takes_over_from_one_that_is_gone(
     # By its own name, so that this replica runs the study.
     second = f"assay-coordinator-1.assay-coordinator-pods.{on_postgres.namespace}.svc:7400"
     at_second = replace(client, environment=(*client.environment, f"ASSAY_CLI_SERVER={second}"))
-    wanted = study("taken-over", 60, {"magnitude": {"sparsity": [0.2, 0.4]}}, dimensions=["ethics"])
-    identifier = at_second.create(wanted)
+    recipe = {"magnitude": {"sparsity": [0.2, 0.4, 0.6, 0.8]}}
+    identifier = at_second.create(study("taken-over", 60, recipe, dimensions=["ethics"]))
     client.await_completions(identifier, more_than=0)
     on_postgres.kubectl("scale", "statefulset/assay-coordinator", "--replicas=1")
-    eventually(lambda: len(on_postgres.pods("coordinator")) == 1, 120, "the end of the replica")
-    before = completions(client.show(identifier))
-    client.await_completions(identifier, more_than=before)
-    on_postgres.kubectl("scale", "statefulset/assay-coordinator", "--replicas=2")
     found = client.finish(identifier, 1200)
     assert found["meta"]["state"] == "STATE_SUCCEEDED", on_postgres.state()
     assert whole(found)
+    assert [pod["metadata"]["name"] for pod in on_postgres.pods("coordinator")] == [
+        "assay-coordinator-0"
+    ]
+    said = on_postgres.kubectl("logs", "assay-coordinator-0", "--tail=-1").splitlines()
+    taken = [json.loads(line) for line in said if "executor_taken_over" in line]
+    assert [(each["executor"], each["workflows"]) for each in taken] == [("assay-coordinator-1", 1)]
 
 
 def test_engines_run_on_ray_workers_that_come_go_and_come_back(
