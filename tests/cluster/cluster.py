@@ -183,7 +183,8 @@ class Client:
 
         def moved() -> bool:
             found = self.show(identifier)
-            assert not found or found["meta"]["state"] not in TERMINAL, "the study is too short"
+            state = found["meta"]["state"] if found else ""
+            assert state not in TERMINAL, f"too early an end for this test: {state}"
             return completions(found) > more_than
 
         eventually(moved, 900, f"a completion after the first {more_than}")

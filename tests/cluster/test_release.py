@@ -123,7 +123,7 @@ def test_a_deleted_pod_of_each_kind_loses_nothing_of_a_study(
 ) -> None:
     # Long enough for every deletion: none may come after the end.
     recipes = ({"gptq": {"bits": [8, 4, 3]}}, {"magnitude": {"sparsity": [0.3, 0.4, 0.5]}})
-    wanted = study("disturbed", 60, *recipes)
+    wanted = study("disturbed", 120, *recipes)
     identifier = client.create(wanted)
 
     def compresses() -> bool:
