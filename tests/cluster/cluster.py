@@ -184,7 +184,8 @@ class Client:
         def moved() -> bool:
             found = self.show(identifier)
             state = found["meta"]["state"] if found else ""
-            assert state not in TERMINAL, f"too early an end for this test: {state}"
+            failed = [v["key"] for v in (found or {}).get("variants", []) if v.get("error")]
+            assert state not in TERMINAL, f"too early an end for this test: {state}, {failed=}"
             return completions(found) > more_than
 
         eventually(moved, 900, f"a completion after the first {more_than}")
@@ -210,8 +211,8 @@ def ready(pod: dict[str, Any]) -> bool:
 
 
 def whole(study: dict[str, Any]) -> bool:
-    """Whether every evaluation has all its completions."""
-    return all(
+    """Whether every variant was evaluated, with all its completions."""
+    return all(variant["state"] == "STATE_SUCCEEDED" for variant in study["variants"]) and all(
         evaluation["progress"]["completed"] == evaluation["progress"]["total"]
         for variant in study["variants"]
         for evaluation in variant["evaluations"]

@@ -122,8 +122,9 @@ def test_a_deleted_pod_of_each_kind_loses_nothing_of_a_study(
     release: Release, client: Client
 ) -> None:
     # Long enough for every deletion: none may come after the end.
-    recipes = ({"gptq": {"bits": [8, 4, 3]}}, {"magnitude": {"sparsity": [0.3, 0.4, 0.5]}})
-    wanted = study("disturbed", 120, *recipes)
+    sparsities = [0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6]
+    recipes = ({"gptq": {"bits": [8, 4, 3]}}, {"magnitude": {"sparsity": sparsities}})
+    wanted = study("disturbed", 60, *recipes)
     identifier = client.create(wanted)
 
     def compresses() -> bool:
