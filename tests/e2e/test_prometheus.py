@@ -17,15 +17,16 @@ from assay_cli.supervisor.state import RunFolder
 
 pytestmark = [pytest.mark.engine, pytest.mark.compression, pytest.mark.slow]
 
-# A recipe that no other test of the session runs, so that a job runs while it is watched; run
-# twice, so that an artifact is found again.
+# A recipe that no other test of the session runs, so that a job runs while it is watched, and rows
+# enough for scrapes between its first completion and its last; run twice, so that an artifact is
+# found again.
 STUDY = """
 name: watched
 models: [demo]
 recipes: [dense, {magnitude: {sparsity: 0.37}}]
 dimensions: [stereotype, fairness, ethics]
 pack: demo
-row_limit: 2
+row_limit: 20
 """
 
 
