@@ -16,6 +16,7 @@ from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
+import psutil
 import ray
 from ray import serve
 from ray.exceptions import RayError
@@ -143,7 +144,12 @@ class RayRuntime:
         threading.Timer(KILL_SECONDS, os._exit, (ABANDONED,)).start()
         try:
             if self._node is not None:
+                # Agents of a killed raylet would try to tell a GCS that is gone for a minute.
+                below = psutil.Process().children(recursive=True)
                 self._node.kill_all_processes(check_alive=False, allow_graceful=False)
+                for process in below:
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        process.kill()
         finally:
             os._exit(ABANDONED)
 
