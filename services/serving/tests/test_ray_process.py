@@ -11,8 +11,9 @@ import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import psutil
 import pytest
-from services.serving.tests.conftest import descendants, until
+from services.serving.tests.conftest import command_of, until
 
 from assay_serving.domain import EngineSpec
 from assay_serving.ray_process import MODULE, RayProcess
@@ -32,8 +33,9 @@ async def runtime(tmp_path: Path) -> AsyncIterator[RayProcess]:
 
 
 def pids() -> list[int]:
-    found = descendants(os.getpid()).items()
-    return [pid for pid, command in found if f" -m {MODULE} " in command]
+    """Of this process's own children: a gateway of other tests has one below it as well."""
+    children = (child.pid for child in psutil.Process().children())
+    return [pid for pid in children if f" -m {MODULE} " in command_of(pid)]
 
 
 async def test_nothing_is_started_before_the_first_engine_and_stop_needs_nothing(runtime):
