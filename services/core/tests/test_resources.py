@@ -34,6 +34,7 @@ from assay_core.resources import (
     State,
     can_move,
     meta_of,
+    paging,
 )
 
 FIELDS = {
@@ -228,6 +229,21 @@ async def test_a_record_becomes_the_contracts_meta(store: ResourceStore) -> None
     )
     assert (meta.error.code, meta.error.retryable) == ("UNAVAILABLE", True)
     assert meta.create_time.ToDatetime(UTC) == record.create_time
+
+
+async def test_every_reads_past_the_largest_page_once_each_while_states_change(
+    store: ResourceStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paging, "MAX_SIZE", 2)
+    for name in "abcde":
+        await store.create(draft(name))
+    await store.create(draft("f", project="other"))
+    seen = []
+    async for record in store.every("default", filter="state = QUEUED"):
+        seen.append(record.id)
+        await store.update(record.id, state=State.RUNNING)
+    assert sorted(seen) == list("abcde")
+    assert [record.id async for record in store.every(None, filter="state = QUEUED")] == ["f"]
 
 
 async def test_pages_neither_skip_nor_repeat_while_rows_are_added(store: ResourceStore) -> None:

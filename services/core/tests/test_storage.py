@@ -7,7 +7,7 @@ import pytest
 
 from assay_core.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound
 from assay_core.manifest import MANIFEST_NAME, build_manifest, verify, write_manifest
-from assay_core.storage import ObjectStore
+from assay_core.storage import ObjectStore, lies_below
 
 
 @pytest.fixture(params=["file", "memory"])
@@ -125,3 +125,18 @@ def test_a_moved_tree_is_published_without_a_copy(tmp_path: Path, tree: Path) ->
     assert store.upload_tree(tree, "artifacts/abc", move=True) is True
     assert store.local_path("artifacts/abc/weights.bin").stat().st_ino == inode
     assert not tree.exists()
+
+
+@pytest.mark.parametrize(
+    ("uri", "lies"),
+    [
+        ("s3://bucket/texts", True),
+        ("s3://bucket/texts/a.jsonl", True),
+        ("s3://bucket/texts-of-others/a.jsonl", False),
+        ("s3://bucket", False),
+        ("s3://other/a.jsonl", True),
+    ],
+)
+def test_a_prefix_covers_whole_parts_of_a_path(uri: str, lies: bool) -> None:
+    assert lies_below(uri, ["s3://bucket/texts", "s3://other/"]) is lies
+    assert not lies_below(uri, [])

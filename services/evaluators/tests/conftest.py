@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import socket
 import subprocess
@@ -25,6 +24,7 @@ from assay_core.pb import evaluation_pb2_grpc, serving_pb2, state_pb2
 sys.path.insert(0, str(Path(__file__).parent))
 
 from mini_pack import write_mini_pack
+from real_data import DECODINGTRUST
 from synthetic_serving import ARTIFACT
 
 from assay_evaluators.packs.decodingtrust import import_decodingtrust
@@ -53,12 +53,9 @@ def mini_uri(mini_pack) -> str:
 @pytest.fixture(scope="session")
 def decodingtrust() -> Path:
     """The user's checkout of DecodingTrust, or the folder that stands in for one."""
-    path = Path(
-        os.environ.get("ASSAY_TEST_DECODINGTRUST", ROOT.parent / "shared/data/decodingtrust")
-    )
-    if not (path / "data").is_dir():
+    if not (DECODINGTRUST / "data").is_dir():
         pytest.skip("no DecodingTrust data; set ASSAY_TEST_DECODINGTRUST to a checkout")
-    return path
+    return DECODINGTRUST
 
 
 @pytest.fixture(scope="session")

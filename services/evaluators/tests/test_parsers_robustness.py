@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mini_robustness import PROMPTS
+from real_data import DECODINGTRUST
 
 from assay_core.verdicts import Verdict
 from assay_evaluators.dimensions.adv_demonstration import DIMENSION as ADV
@@ -214,7 +214,7 @@ def test_ood_rr_is_the_refusal_rate_of_the_parser_and_macc_is_over_the_others(
 @pytest.fixture(scope="module")
 def real_parsers():
     """The parsers with the real phrase lists; ours without the user's data."""
-    path = Path(__file__).resolve().parents[4] / "shared/data/decodingtrust/prompts.json"
+    path = DECODINGTRUST / "prompts.json"
     if not path.exists():
         return PARSERS
     prompts = Prompts(json.loads(path.read_text()))

@@ -13,6 +13,7 @@ from assay_cli.app import Session
 from assay_cli.connect import connected
 from assay_core.client import stream
 from assay_core.pb import coordination_pb2, coordination_pb2_grpc
+from assay_core.publication import partial_of
 
 if TYPE_CHECKING:
     from assay.coordination.v1.coordination_pb2_grpc import CoordinationServiceAsyncStub as Stub
@@ -44,9 +45,9 @@ async def download(
 async def save(pieces: AsyncIterator[bytes], file: Path) -> Path:
     """Writes pieces to a file, which appears when all of them are there."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.part")
-    with temporary.open("wb") as target:
+    partial = partial_of(file)
+    with partial.open("wb") as target:
         async for piece in pieces:
             target.write(piece)
-    temporary.replace(file)
+    partial.replace(file)
     return file

@@ -17,7 +17,7 @@ from assay_core.errors import (
     Unimplemented,
 )
 from assay_core.publication import partial_of
-from assay_core.storage import ObjectStore
+from assay_core.storage import ObjectStore, lies_below
 
 # Object stores by fsspec. Web addresses are not among them: what they answer may change at will.
 SCHEMES = ("s3", "gs", "gcs", "az", "abfs", "memory")
@@ -49,7 +49,7 @@ def fetch(source: str, allowed: Sequence[str], cache: Path) -> Path:
         raise InvalidArgument.of(
             _FIELD, "names no object", remedy="use s3://bucket/path/file.jsonl"
         )
-    if not any(prefix == "*" or _lies_below(source, prefix) for prefix in allowed):
+    if not ("*" in allowed or lies_below(source, allowed)):
         raise PermissionDenied.of(
             _FIELD,
             "lies outside the places that this server may read",
@@ -64,10 +64,6 @@ def fetch(source: str, allowed: Sequence[str], cache: Path) -> Path:
         partial.write_bytes(data)
         partial.replace(target)
     return target
-
-
-def _lies_below(uri: str, prefix: str) -> bool:
-    return uri == prefix or uri.startswith(prefix.rstrip("/") + "/")
 
 
 def _store(folder: str) -> ObjectStore:

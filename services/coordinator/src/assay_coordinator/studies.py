@@ -285,20 +285,14 @@ class Studies:
     async def leaderboard(self, project: str, dimension: str) -> list[Entry]:
         """Variants of every finished study of a project, best first."""
         found = []
-        token = ""
-        while True:
-            page = await self._context.records.list(
-                project, page_size=1000, page_token=token, filter_text="state = SUCCEEDED"
+        records = self._context.records
+        async for record in records.every(project, filter_text="state = SUCCEEDED"):
+            variants, evaluations = await asyncio.gather(
+                self._context.store.variants(record.id),
+                self._context.store.evaluations(record.id),
             )
-            for record in page.records:
-                variants, evaluations = await asyncio.gather(
-                    self._context.store.variants(record.id),
-                    self._context.store.evaluations(record.id),
-                )
-                found.append(Evaluated(record.id, record.spec, variants, evaluations))
-            token = page.next_page_token
-            if not token:
-                return rank(found, dimension)
+            found.append(Evaluated(record.id, record.spec, variants, evaluations))
+        return rank(found, dimension)
 
     async def report_file(self, study_id: str, form: str) -> bytes:
         """The bytes of one file of the report.

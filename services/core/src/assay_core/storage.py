@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
@@ -22,6 +22,11 @@ from assay_core.digest import canonical_json
 from assay_core.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound
 from assay_core.manifest import MANIFEST_NAME
 from assay_core.publication import is_partial, move_or_copy, partial_of, publish_directory
+
+
+def lies_below(uri: str, prefixes: Iterable[str]) -> bool:
+    """Whether a URI is one of the prefixes or lies below one; whole parts of a path only."""
+    return any(uri == prefix or uri.startswith(prefix.rstrip("/") + "/") for prefix in prefixes)
 
 
 class ObjectStore:

@@ -26,7 +26,7 @@ from assay_core.errors import (
     PermissionDenied,
 )
 from assay_core.manifest import MANIFEST_NAME, build_manifest, read_manifest, verify
-from assay_core.storage import ObjectStore
+from assay_core.storage import ObjectStore, lies_below
 from assay_serving.engine.chat import PLAIN_TEMPLATE
 
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
@@ -223,7 +223,7 @@ def _local_directory(uri: str, allowed: Collection[str], cache: Path) -> Path:
 
 
 def _check_allowed(uri: str, allowed: Collection[str]) -> None:
-    if any(uri == prefix or uri.startswith(prefix.rstrip("/") + "/") for prefix in allowed):
+    if lies_below(uri, allowed):
         return
     raise PermissionDenied.of(
         "artifact_uri",

@@ -209,14 +209,7 @@ class ModelRegistry:
             await self._move(record, state, phase, error=error, **status)
 
     async def _all(self, where: str) -> list[Record]:
-        found: list[Record] = []
-        token = ""
-        while True:
-            page = await self._store.list(None, 1000, token, where)
-            found += page.records
-            token = page.next_page_token
-            if not token:
-                return found
+        return [record async for record in self._store.every(None, filter=where)]
 
     async def _move(
         self,

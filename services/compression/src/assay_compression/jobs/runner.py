@@ -30,7 +30,6 @@ from assay_core.storage import ObjectStore
 
 _LOG = get_logger("compression.jobs")
 _ACTIVE = frozenset({State.QUEUED, State.RUNNING})
-_PAGE = 1000
 _DATABASE_DOWN = (Unavailable, ResourceExhausted)
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 30.0
 
@@ -56,16 +55,11 @@ class JobRunner:
 
     async def start(self) -> None:
         """Queues what an earlier process left unfinished, oldest first, and begins to work."""
-        token = ""
-        while True:
-            page = await self._records.list(None, _PAGE, token, order_by="create_time")
-            for record in page.records:
-                if record.state in _ACTIVE:
-                    self.submit(record.id)
-                elif record.state == State.CANCELLING:
-                    await self._records.update(record.id, state=State.CANCELLED)
-            if not (token := page.next_page_token):
-                break
+        async for record in self._records.every(None, order_by="create_time"):
+            if record.state in _ACTIVE:
+                self.submit(record.id)
+            elif record.state == State.CANCELLING:
+                await self._records.update(record.id, state=State.CANCELLED)
         nurseries = [Nursery(self._settings.threads, each) for each in self._settings.places]
         self._loops = [
             asyncio.create_task(self._work(nursery), name=f"compression-worker-{i}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from alembic.util import CommandError
 
 from assay_coordinator.store import tables
 from assay_core.errors import FailedPrecondition
+from assay_core.resources.locks import lock
 
 
 def create_engine(url: str) -> sa.Engine:
@@ -46,9 +46,7 @@ def migrate(engine: sa.Engine) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     with engine.begin() as connection:
-        if connection.dialect.name == "postgresql":
-            key = zlib.crc32(tables.VERSION_TABLE.encode())
-            connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+        lock(connection, tables.VERSION_TABLE)
         config.attributes["connection"] = connection
         try:
             command.upgrade(config, "head")

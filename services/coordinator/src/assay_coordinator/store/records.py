@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -127,6 +127,13 @@ class StudyRecords:
         """List studies of a project, of several, or (None) of all."""
         page = await self._store.list(project, page_size, page_token, filter_text, order_by)
         return StudyPage([_study(record) for record in page.records], page.next_page_token)
+
+    async def every(
+        self, project: str | Collection[str] | None, *, filter_text: str = ""
+    ) -> AsyncIterator[StudyRecord]:
+        """All studies that `list` would page through."""
+        async for record in self._store.every(project, filter=filter_text):
+            yield _study(record)
 
     async def update(
         self,

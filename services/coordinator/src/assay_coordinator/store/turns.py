@@ -8,13 +8,13 @@ database, so the line is one for all replicas and outlives a `kill -9` of any of
 from __future__ import annotations
 
 import asyncio
-import zlib
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from assay_coordinator.store.tables import TURNS
+from assay_core.resources.locks import lock
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,7 @@ class TurnStore:
         )
         with self._engine.begin() as connection:
             # One at a time decides; on SQLite the insert, a write, sees to that.
-            if connection.dialect.name == "postgresql":
-                key = zlib.crc32(f"{TURNS.name}/{ticket.resource}".encode())
-                connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+            lock(connection, f"{TURNS.name}/{ticket.resource}")
             connection.execute(insert.on_conflict_do_nothing())
             rows = connection.execute(line).all()
             held = sum(row.granted for row in rows)

@@ -109,20 +109,12 @@ class StudyRunner(DBOSConfiguredInstance):
         Heals a crash between writing a record and starting its workflow, and takes up studies whose
         workflow belongs to an older version of this program.
         """
-        token = ""
-        while True:
-            page = await self._context.records.list(
-                None, page_token=token, filter_text=_SHOULD_MOVE
-            )
-            for record in page.records:
-                try:
-                    await self._move(record)
-                except (FailedPrecondition, NotFound) as error:
-                    # Another replica, or a caller, was faster.
-                    _LOG.info("study_moved_elsewhere", study=record.id, reason=error.reason)
-            token = page.next_page_token
-            if not token:
-                return
+        async for record in self._context.records.every(None, filter_text=_SHOULD_MOVE):
+            try:
+                await self._move(record)
+            except (FailedPrecondition, NotFound) as error:
+                # Another replica, or a caller, was faster.
+                _LOG.info("study_moved_elsewhere", study=record.id, reason=error.reason)
 
     async def _move(self, record: StudyRecord) -> None:
         if record.state is State.CANCELLING:

@@ -6,7 +6,6 @@ order under a lock, instead of an Alembic environment per service.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
 
 from sqlalchemy import (
@@ -22,12 +21,12 @@ from sqlalchemy import (
     UniqueConstraint,
     insert,
     select,
-    text,
     update,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
 from assay_core.errors import FailedPrecondition
+from assay_core.resources.locks import lock
 
 _JSON = JSON().with_variant(JSONB(), "postgresql")
 _NULLABLE_JSON = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
@@ -73,9 +72,7 @@ def migrate(connection: Connection, name: str) -> None:
     Raises:
         FailedPrecondition: If the database was written by a newer version of Assay.
     """
-    if connection.dialect.name == "postgresql":
-        key = zlib.crc32(f"assay_schema.{name}".encode())
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+    lock(connection, f"assay_schema.{name}")
     versions = Table(
         "assay_schema",
         MetaData(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -120,6 +120,23 @@ class ResourceStore:
             records=[_record(row) for row in rows[:size]],
             next_page_token=paging.make_token(order, rows[size - 1], query) if more else "",
         )
+
+    async def every(
+        self,
+        project: str | Collection[str] | None,
+        *,
+        filter: str = "",
+        order_by: str = "",
+    ) -> AsyncIterator[Record]:
+        """All resources that `list` would page through, each page read when it is reached."""
+        token = ""
+        while True:
+            page = await self.list(project, paging.MAX_SIZE, token, filter, order_by)
+            for record in page.records:
+                yield record
+            token = page.next_page_token
+            if not token:
+                return
 
     async def update(
         self,

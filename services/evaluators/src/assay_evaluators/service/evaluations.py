@@ -33,7 +33,6 @@ from assay_evaluators.service.pack_access import PackAccess
 
 _LOG = get_logger("assay.evaluations")
 _ACTIVE = frozenset({State.QUEUED, State.RUNNING, State.WAITING_FOR_MODEL})
-_PAGE = 500
 
 
 @dataclass(frozen=True)
@@ -88,19 +87,13 @@ class Evaluations:
 
     async def start(self) -> None:
         """Takes up what an earlier process left; ends what it was cancelling."""
-        token = ""
-        while True:
-            page = await self.records.list(None, _PAGE, token)
-            for record in page.records:
-                if record.state is State.CANCELLING:
-                    await self.records.update(record.id, state=State.CANCELLED)
-                elif record.state in _ACTIVE and record.spec["evaluation"]["dimension"] == (
-                    self.dimension.name
-                ):
-                    self._launch(record.id)
-            token = page.next_page_token
-            if not token:
-                return
+        async for record in self.records.every(None):
+            if record.state is State.CANCELLING:
+                await self.records.update(record.id, state=State.CANCELLED)
+            elif record.state in _ACTIVE and record.spec["evaluation"]["dimension"] == (
+                self.dimension.name
+            ):
+                self._launch(record.id)
 
     async def stop(self) -> None:
         """Hands work back: flushes what has arrived; records stay for the next process."""
