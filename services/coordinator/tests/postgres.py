@@ -57,11 +57,15 @@ class Server:
             self._process = None
 
     def _run(self, program: str, *arguments: str) -> subprocess.Popen:
+        command = [self._binaries / program, "-D", self._folder / "data", *arguments]
+        if self._user is not None:
+            # Not Popen's `user`: it forks with gRPC's handlers, and beside gRPC's threads the
+            # child may hang before it runs the program.
+            command = ["setpriv", f"--reuid={self._user}", "--clear-groups", *command]
         with (self._folder / "log").open("ab") as log:
             return subprocess.Popen(
-                [self._binaries / program, "-D", self._folder / "data", *arguments],
-                stdout=log, stderr=log, user=self._user, env=self._environment, cwd=self._folder,
-            )  # fmt: skip
+                command, stdout=log, stderr=log, env=self._environment, cwd=self._folder
+            )
 
 
 @contextmanager
