@@ -261,6 +261,7 @@ def test_every_method_of_the_contract_has_the_scope_its_name_says() -> None:
         "CreateStudy",
         "CreateVariant",
         "DeleteStudy",
+        "ExtendStudy",
         "Generate",
         "LoadModel",
         "PauseStudy",
