@@ -14,7 +14,7 @@ from assay_coordinator.report.model import ReportScore, ReportVariant
 ROW = 0.26  # inches of a line of text
 _LEAST_SPAN = 4.0  # points
 _LONGEST = 28  # characters of a label
-_ANSWERS = (
+ANSWERS = (
     ("answered", "#0072b2", ""),
     ("refused", "#d55e00", "///"),
     ("unparsable", "#a0a0a0", "..."),
@@ -208,7 +208,7 @@ def draw_answers(cells: Sequence[tuple[ReportVariant, ReportScore]], figure: Any
     axis = figure.subplots()
     names = [_seeded(variant) for variant, _ in cells]
     left = [0.0] * len(cells)
-    for name, colour, hatch in _ANSWERS:
+    for name, colour, hatch in ANSWERS:
         shares = [100 * _count(score, name) / score.completions for _, score in cells]
         if any(shares):
             axis.barh(

@@ -2,7 +2,8 @@
 
 Static pictures: no script runs in a report, so its content security policy can forbid them all, and
 fifty variants open at once. Glyphs are paths, so that a picture looks the same everywhere. Methods
-differ by marker *and* colour (Okabe and Ito's palette, which colour-blind readers can tell apart).
+differ by marker *and* colour: Okabe and Ito's palette, with darker hues for two methods, because
+its own come too near to others for readers without red or green cones (a test simulates them).
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ STYLES = {
     "rtn": ("D", "#009e73"),
     "magnitude": ("P", "#cc79a7"),
     "sparsegpt": ("v", "#56b4e9"),
-    "wanda": ("X", "#a37b00"),
-    "noise": ("*", "#6e6e6e"),
+    "wanda": ("X", "#772211"),
+    "noise": ("*", "#555555"),
 }
-OTHER = ("h", "#6e6e6e")
+OTHER = ("h", "#555555")
 
 _LOOK = {
     "font.size": 9.0,
