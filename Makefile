@@ -142,11 +142,11 @@ bench-scoring: .venvs/serving/.ready ## Texts per second of a BERT-base classifi
 
 .PHONY: bench-serving
 bench-serving: .venvs/serving/.ready ## Throughput of gateway and Ray Serve against vLLM alone, on the demo model
-	@.venvs/serving/bin/python benchmarks/serving.py
+	@.venvs/serving/bin/python -m benchmarks.serving
 
 .PHONY: bench-serving-1b
 bench-serving-1b: .venvs/serving/.ready ## The same with a random 1B-shape model in bfloat16, few completions
-	@.venvs/serving/bin/python benchmarks/serving.py --model 1b --rounds 2 \
+	@.venvs/serving/bin/python -m benchmarks.serving --model 1b --rounds 2 \
 	  --classification-prompts 16 --sampling-prompts 1 --n 8 --tokens 32
 
 .PHONY: bench-evaluators

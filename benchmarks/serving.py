@@ -27,9 +27,11 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
+from benchmarks.processor_time import ROLES, ProcessorTime
 from transformers import AutoTokenizer
 
 from assay_core.client import call, channel, stream
@@ -355,20 +357,22 @@ async def main() -> None:
 async def rounds(
     paths: dict[str, Any], workloads: dict[str, Any], number: int
 ) -> dict[str, dict[str, list[dict[str, Any]]]]:
-    """Every workload on every path, the order turned each round.
+    """Every workload on every path, in another order each round until all orders had their turn.
 
     The first round warms up and is left out: after it every engine has the prompts in its prefix
     cache, so that what is compared is the way of requests and tokens, with nothing to hide behind.
     """
     results: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    orders = list(permutations(paths))
+    processor = ProcessorTime()
     for name, workload in workloads.items():
         found: dict[str, list[dict[str, Any]]] = {path: [] for path in paths}
         for turn in range(number + 1):
-            order = [*paths][turn % len(paths) :] + [*paths][: turn % len(paths)]
-            for path in order:
+            for path in orders[turn % len(orders)]:
+                processor.since_last()
                 answer = await paths[path].run(name, workload)
                 if turn:
-                    found[path].append(answer)
+                    found[path].append(answer | {"processor": processor.since_last()})
         results[name] = found
     return results
 
@@ -400,7 +404,28 @@ def report(
             + f" | {statistics.median(a['first'] for a in found['gateway']) * 1000:.0f} ms"
             + f" | {'yes' if all(t == texts[0] for t in texts) else 'NO'} |"
         )
-    print(f"\nOne-token request alone: {alone[0]:.1f} ms median, {alone[1]:.1f} ms p95")
+    print(f"\nOne-token request alone: {alone[0]:.1f} ms median, {alone[1]:.1f} ms p95\n")
+    report_processor(results, workloads)
+
+
+def report_processor(
+    results: dict[str, dict[str, list[dict[str, Any]]]], workloads: dict[str, Any]
+) -> None:
+    """Print what each path costs in processor time, which other work distorts less."""
+    roles = [*reversed([role for _, role in ROLES]), "Ray", "client"]
+    print("Processor time in ms per completion\n")
+    print("| workload | path | all | " + " | ".join(roles) + " |")
+    print("|---" * (len(roles) + 3) + "|")
+    for name, found in results.items():
+        requests = len(workloads[name]["prompts"]) * workloads[name]["n"]
+        for path in PATHS:
+            spent = [answer["processor"] for answer in found[path]]
+            columns = (
+                [sum(each.values()) for each in spent],
+                *([each[r] for each in spent] for r in roles),
+            )
+            cells = [f"{statistics.median(column) / requests * 1000:.2f}" for column in columns]
+            print(f"| {name} | {path} | {' | '.join(cells)} |")
 
 
 def _ratio(found: dict[str, list[dict[str, Any]]], above: str, below: str) -> str:

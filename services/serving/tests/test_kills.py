@@ -153,10 +153,11 @@ async def test_ray_dying_during_a_load_is_an_answer(served, checkpoint, name):
     async with served.client() as client:
         loaded = await client.load(checkpoint, ttl=0)
         await client.stub.UnloadModel(pb.UnloadModelRequest(id=loaded.model.meta.id, force=True))
+        replicas = set(pids_of(served, "ray::ServeReplica"))
         answer = await client.stub.LoadModel(
             pb.LoadModelRequest(artifact_uri=str(checkpoint), lease_ttl={"seconds": 600})
         )
-        await until(lambda: pids_of(served, "ray::ServeReplica"), RECOVERY_SECONDS)
+        await until(lambda: set(pids_of(served, "ray::ServeReplica")) - replicas, RECOVERY_SECONDS)
         os.kill(min(pids_of(served, name)), signal.SIGKILL)
         failed = await client.settled(answer.model.meta.id)
         assert failed.meta.error.code == "UNAVAILABLE"

@@ -27,6 +27,7 @@ from assay_core.logs import exception_facts, get_logger
 from assay_serving.domain import EngineSpec, Failure, ReplicaStatus
 from assay_serving.engine.arguments import gpus, replica_numbers
 from assay_serving.engine.replica import EngineReplica
+from assay_serving.leftovers import end_writers
 from assay_serving.ray_paths import ray_directory
 from assay_serving.runtime import EngineUnreachableError, RaySettings, engine_environment
 
@@ -83,7 +84,7 @@ class RayRuntime:
                 except Exception as error:  # noqa: BLE001 - Ray raises just that, see below
                     # Ray gives its node 30 s to register and raises a bare Exception when a busy
                     # machine needs longer. Starting again is safe: nothing runs on it yet, and
-                    # what the failed start left behind ends with this process.
+                    # the next start ends what this one left behind.
                     _LOG.warning("ray_not_started", attempt=attempt, **exception_facts(error))
                     ray.shutdown()
                     if attempt == START_ATTEMPTS:
@@ -106,6 +107,9 @@ class RayRuntime:
         )
 
     def _start_local(self) -> None:
+        # Agents of a lost raylet live on for a minute, and the port of Ray's metrics with them.
+        if count := end_writers(ray_directory(self._settings.home)):
+            _LOG.warning("leftovers_ended", processes=count)
         shutil.rmtree(self._sockets, ignore_errors=True)
         self._sockets.mkdir()
         ray.init(
