@@ -14,8 +14,10 @@ from mini_pack import write_mini_pack
 
 from assay_core.digest import sha256_bytes
 from assay_core.errors import AlreadyExists, DataLoss, InvalidArgument, NotFound
+from assay_core.storage import ObjectStore
 from assay_evaluators.dimensions.ethics.scenarios import EthicsRow
 from assay_evaluators.packs import Pack, Prompts, Row, select_rows
+from assay_evaluators.packs.depot import PackDepot
 from assay_evaluators.packs.writing import PackWriter
 from assay_evaluators.service.pack_access import PackAccess
 
@@ -149,22 +151,27 @@ def test_a_failed_import_leaves_nothing_and_content_is_not_overwritten(tmp_path)
         PackWriter(tmp_path / "full")
 
 
+def access(tmp_path, named=(), *prefixes: str) -> PackAccess:
+    depot = PackDepot(ObjectStore(str(tmp_path / "depot")))
+    return PackAccess(dict(named), (str(tmp_path / "allowed"), *prefixes), depot)
+
+
 def test_only_named_packs_and_allowed_prefixes_are_opened(pack_dir, tmp_path):
-    access = PackAccess({"mini": str(pack_dir)}, (str(tmp_path / "allowed"), "s3://bucket/packs"))
-    assert access.open("mini").manifest.name == "mini"
+    packs = access(tmp_path, {"mini": str(pack_dir)}, "s3://bucket/packs")
+    assert packs.open("mini").manifest.name == "mini"
     for uri in (str(pack_dir), "s3://bucket/packsfoo/x", "s3://bucket/packs/../x", "/etc"):
         with pytest.raises(InvalidArgument, match="allowed prefix"):
-            access.open(uri)
+            packs.open(uri)
     (tmp_path / "allowed").mkdir()
     shutil.copytree(pack_dir, tmp_path / "allowed" / "copy")
-    assert access.open(str(tmp_path / "allowed" / "copy")).manifest.name == "mini"
+    assert packs.open(str(tmp_path / "allowed" / "copy")).manifest.name == "mini"
 
 
 def test_a_link_out_of_an_allowed_prefix_is_not_followed(pack_dir, tmp_path):
     (tmp_path / "allowed").mkdir()
     (tmp_path / "allowed" / "link").symlink_to(pack_dir)
     with pytest.raises(InvalidArgument, match="allowed prefix"):
-        PackAccess({}, (str(tmp_path / "allowed"),)).open(str(tmp_path / "allowed" / "link"))
+        access(tmp_path).open(str(tmp_path / "allowed" / "link"))
 
 
 def test_prompts_name_the_key_that_is_missing():

@@ -40,6 +40,8 @@ UNAVAILABLE = {
     "GetCanary": "replaying a team's own prompts is not part of this build yet",
     "WatchCanary": "replaying a team's own prompts is not part of this build yet",
     "CancelCanary": "replaying a team's own prompts is not part of this build yet",
+    "ListCanaries": "replaying a team's own prompts is not part of this build yet",
+    "ResumeCanary": "replaying a team's own prompts is not part of this build yet",
 }
 
 Context = Any  # grpc.aio.ServicerContext; the shell raises our errors through it
@@ -229,6 +231,18 @@ class CoordinationServicer(coordination_pb2_grpc.CoordinationServiceServicer):
     ) -> pb.CancelCanaryResponse:
         """See coordination.proto."""
         _not_yet("CancelCanary")
+
+    async def ListCanaries(
+        self, request: pb.ListCanariesRequest, context: Context
+    ) -> pb.ListCanariesResponse:
+        """See coordination.proto."""
+        _not_yet("ListCanaries")
+
+    async def ResumeCanary(
+        self, request: pb.ResumeCanaryRequest, context: Context
+    ) -> pb.ResumeCanaryResponse:
+        """See coordination.proto."""
+        _not_yet("ResumeCanary")
 
     async def GetServerInfo(
         self, request: pb.GetServerInfoRequest, context: Context

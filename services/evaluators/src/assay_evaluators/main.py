@@ -39,8 +39,9 @@ async def run(settings: EvaluatorSettings) -> None:
     dimension = load_dimension(settings.dimension)
     if settings.scorer:
         dimension = dimension.with_scorer(settings.scorer)
-    packs = PackAccess(settings.packs, settings.allowed_prefixes)
     store = ObjectStore(settings.data_uri)
+    depot = PackDepot(store)
+    packs = PackAccess(settings.packs, settings.allowed_prefixes, depot)
     records = ResourceStore(settings.database_url, "evaluations", fields=FIELDS)
     async with AsyncExitStack() as stack:
         serving = await stack.enter_async_context(channel(settings.serving, settings))
@@ -62,7 +63,7 @@ async def run(settings: EvaluatorSettings) -> None:
         def register(server: grpc.aio.Server) -> Sequence[str]:
             servicer = EvaluationServicer(evaluations, packs)
             evaluation_pb2_grpc.add_EvaluationServiceServicer_to_server(servicer, server)
-            pack_pb2_grpc.add_PackServiceServicer_to_server(PackServicer(PackDepot(store)), server)
+            pack_pb2_grpc.add_PackServiceServicer_to_server(PackServicer(depot), server)
             return SERVICES
 
         try:

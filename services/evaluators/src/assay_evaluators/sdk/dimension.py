@@ -142,6 +142,8 @@ class Dimension(ABC):
     pack has rows for them."""
     shows_texts: ClassVar[bool] = True
     """Whether people may see its texts at all, where the pack allows it."""
+    replays: ClassVar[bool] = False
+    """Whether its prompts can be sent under a load that the specification names."""
 
     @abstractmethod
     def samples(self, rows: Sequence[Any], context: RowContext) -> Iterator[Sample]:

@@ -22,6 +22,7 @@ from assay_core.pb import serving_pb2, serving_pb2_grpc
 from assay_core.storage import ObjectStore
 from assay_evaluators import metrics
 from assay_evaluators.sdk.likelihood import stored_text
+from assay_evaluators.sdk.pacing import WARM_UP, Pace, warm_up
 from assay_evaluators.sdk.plan import Plan
 from assay_evaluators.sdk.shards import OVERLENGTH, Completion, GenerationStore
 from assay_evaluators.sdk.work import WorkItem, batches, missing_work, to_request_item
@@ -165,6 +166,8 @@ class _Attempt:
         self._pending: dict[str, tuple[WorkItem, set[int]]] = {}
         self._in_flight = 0
         self._room = asyncio.Event()
+        replay = plan.spec.replay
+        self._pace = Pace(replay, plan.spec.seed) if replay is not None else None
         self._buffer: dict[int, list[Completion]] = {}
         self._buffered = 0
         self.received = 0
@@ -195,11 +198,20 @@ class _Attempt:
             for item in self._work
         )
         first = True
-        for batch in batches(rendered, self._limits.batch_completions):
+        most, size = self._limits.in_flight, self._limits.batch_completions
+        if self._pace is not None:
+            most, size = self._pace.in_flight(most), 1
+            yield warm_up(self._lease.id, self._lease.artifact_digest)
+            await self._pace.begin()
+        for batch in batches(rendered, size):
             wanted = sum(len(work.indices) for work, _ in batch)
-            while self._in_flight and self._in_flight + wanted > self._limits.in_flight:
+            if self._pace is not None:
+                await self._pace.arrival(batch[0][0].sample.id)
+            while self._in_flight and self._in_flight + wanted > most:
                 self._room.clear()
                 await self._room.wait()
+            if self._pace is not None:
+                self._pace.sent(batch[0][0].id)
             for work, _ in batch:
                 self._pending[work.id] = (work, set(work.indices))
             self._in_flight += wanted
@@ -215,7 +227,8 @@ class _Attempt:
         async with aclosing(stream(self._stub.Generate, self._requests())) as responses:
             while (response := await self._next(responses)) is not None:
                 self._accept(response)
-                if self._buffered >= self._limits.flush_completions:
+                # Of a replay the flusher alone writes: what waits for a write would look slow.
+                if self._pace is None and self._buffered >= self._limits.flush_completions:
                     await self._flush()
 
     async def _next(
@@ -237,6 +250,9 @@ class _Attempt:
         self._room.set()
 
     def _take(self, completion: serving_pb2.Completion) -> None:
+        if self._pace is not None and completion.id == WARM_UP:
+            self._pace.is_warm()
+            return
         entry = self._pending.get(completion.id)
         if entry is None:
             return
@@ -264,6 +280,7 @@ class _Attempt:
                 completion_tokens=completion.completion_tokens,
                 prompt_digest=completion.prompt_digest,
                 artifact_digest=self._lease.artifact_digest,
+                **(self._pace.timing(work.id) if self._pace is not None else {}),
             )
         )
         self._buffered += 1

@@ -110,6 +110,12 @@ def make_plan(dimension: Dimension, pack: Pack, spec: Spec) -> Plan:
         DataLoss: A file of the pack is not what its manifest says.
     """
     spec.check_template()
+    if spec.replay is not None and not dimension.replays:
+        raise InvalidArgument.of(
+            "spec.replay",
+            f"does not go with {dimension.name}, whose prompts arrive as fast as they are answered",
+            remedy="leave it empty, or evaluate the dimension `canary`",
+        )
     names = spec.scenarios or _default_scenarios(dimension, pack)
     unknown = [name for name in names if name not in dimension.scenarios]
     if unknown:
@@ -155,6 +161,9 @@ def _plan_scenario(wanted: _Wanted, name: str) -> PlannedScenario:
     dimension, pack, spec, template = wanted.dimension, wanted.pack, wanted.spec, wanted.template
     entry = pack.scenario(dimension.name, name)
     sampling = dimension.sampling(name, spec.sampling_profile)
+    if spec.replay is not None:
+        temperature, max_tokens = spec.replay.temperature, spec.replay.max_tokens
+        sampling = replace(sampling, temperature=temperature, max_tokens=max_tokens)
     if sampling.is_likelihood and spec.subject.is_external:
         entry = entry.model_copy(update={"file": None, "missing": _NO_LOGPROBS})
     if entry.file is None:
@@ -212,6 +221,8 @@ def _identity(
         "sampling": sampling.identity(),
         "seed": spec.seed,
     }
+    if spec.replay is not None:
+        document["replay"] = spec.replay.model_dump(mode="json")
     if any(sample.text is not None for sample in samples):
         document["raw_text"] = True
     if wanted.template is not None:

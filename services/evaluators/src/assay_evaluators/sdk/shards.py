@@ -25,6 +25,9 @@ FOLDER = "generations"
 PLAN_FILE = "plan.json"
 OVERLENGTH = "overlength"
 
+_TIMING = ("segment", "arrival", "latency")
+"""Columns of completions that were sent under a load; other shards do not have them."""
+
 _SCHEMA = pa.schema(
     [
         pa.field("sample_id", pa.string(), nullable=False),
@@ -52,6 +55,10 @@ class Completion:
         completion_tokens: Tokens generated.
         prompt_digest: Digest of the rendered prompt.
         artifact_digest: Digest of the weights that wrote it.
+        segment: When the uninterrupted part of a replay began that it came in, seconds since 1970;
+            None, as the next two, where no load was asked for.
+        arrival: When its request arrived, seconds since then.
+        latency: Seconds from its arrival to the whole answer.
     """
 
     sample_id: str
@@ -62,6 +69,9 @@ class Completion:
     completion_tokens: int
     prompt_digest: str
     artifact_digest: str
+    segment: float | None = None
+    arrival: float | None = None
+    latency: float | None = None
 
 
 class GenerationStore:
@@ -90,12 +100,14 @@ class GenerationStore:
 
     def write(self, completions: Sequence[Completion]) -> None:
         """Writes one shard; after this returns the completions survive a crash."""
-        columns: dict[str, list[Any]] = {name: [] for name in _SCHEMA.names}
-        for completion in completions:
-            for name, value in asdict(completion).items():
-                columns[name].append(value)
+        schema = _SCHEMA
+        if any(completion.latency is not None for completion in completions):
+            for name in _TIMING:
+                schema = schema.append(pa.field(name, pa.float64()))
+        rows = [asdict(completion) for completion in completions]
+        columns = {name: [row[name] for row in rows] for name in schema.names}
         sink = BytesIO()
-        pq.write_table(pa.table(columns, schema=_SCHEMA), sink, compression="zstd")
+        pq.write_table(pa.table(columns, schema=schema), sink, compression="zstd")
         # Milliseconds first, so that names sort by age.
         name = f"{time.time_ns() // 1_000_000:013d}-{uuid.uuid4().hex}.parquet"
         self._store.write_bytes(self._store.join(self.prefix, "shards", name), sink.getvalue())
@@ -122,7 +134,7 @@ class GenerationStore:
         """
         seen: dict[str, int] = {}
         for key in self._shards():
-            table = self._table(key, _SCHEMA.names)
+            table = self._table(key, [*_SCHEMA.names, *_TIMING])
             for row in zip(*(column.to_pylist() for column in table.columns), strict=True):
                 completion = Completion(*row)
                 bit = 1 << completion.completion_index

@@ -42,6 +42,24 @@ class Subject(_Value):
         return self.engine.family == EXTERNAL
 
 
+class Replay(_Value):
+    """The load that prompts are sent under; see `Replay` in evaluation.proto.
+
+    Attributes:
+        run: Names the replay: another one generates anew.
+        arrival_rate: Requests per second, open loop; 0: `concurrency` holds instead.
+        concurrency: Requests in flight, closed loop.
+        max_tokens: Most new tokens.
+        temperature: 0 is greedy.
+    """
+
+    run: str
+    arrival_rate: float = Field(default=0.0, ge=0)
+    concurrency: int = Field(default=8, ge=1)
+    max_tokens: int = Field(default=128, ge=1)
+    temperature: float = Field(default=0.0, ge=0)
+
+
 class Spec(_Value):
     """Everything that decides which numbers come out, apart from the parser.
 
@@ -56,6 +74,7 @@ class Spec(_Value):
         seed: Seed of all draws.
         row_limit: Most rows per scenario; 0 means all.
         scenarios: Scenarios to run; empty means those of the default metric.
+        replay: How prompts arrive and are sampled, in the dimension whose prompts are replayed.
     """
 
     dimension: str
@@ -68,12 +87,14 @@ class Spec(_Value):
     seed: int = Field(default=0, ge=0)
     row_limit: int = Field(default=0, ge=0)
     scenarios: tuple[str, ...] = ()
+    replay: Replay | None = None
 
     def document(self) -> dict[str, Any]:
-        """The specification as JSON; digests of evaluations without a template have none in it."""
+        """The specification as JSON; digests of evaluations without an option have none in it."""
         document = self.model_dump(mode="json")
-        if not self.paper_template:
-            del document["paper_template"]
+        for option in ("paper_template", "replay"):
+            if not document[option]:
+                del document[option]
         return document
 
     def content(self) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from google.protobuf import struct_pb2
@@ -13,7 +14,8 @@ from assay_core.pb import serving_pb2
 from assay_core.resources import Record, meta_of
 from assay_evaluators.sdk.dimension import Dimension
 from assay_evaluators.sdk.plan import Plan
-from assay_evaluators.sdk.spec import Engine, Spec, Subject
+from assay_evaluators.sdk.replaying import Pair
+from assay_evaluators.sdk.spec import Engine, Replay, Spec, Subject
 from assay_evaluators.service.examples import Page
 
 _OPTIONAL_VALUES = {
@@ -49,6 +51,7 @@ def to_spec(message: pb.EvaluationSpec, pack_digest: str) -> Spec:
         seed=message.seed,
         row_limit=message.row_limit,
         scenarios=tuple(message.scenarios),
+        replay=_replay(message.replay) if message.HasField("replay") else None,
     )
 
 
@@ -69,6 +72,8 @@ def from_spec(spec: Spec) -> pb.EvaluationSpec:
             chat_template_digest=spec.subject.chat_template_digest,
         ),
     )
+    if spec.replay is not None:
+        message.replay.CopyFrom(pb.Replay(**spec.replay.model_dump()))
     for name, value in spec.subject.engine.model_dump().items():
         setattr(message.subject.engine, name, value)
     return message
@@ -181,6 +186,34 @@ def _scenario(entry: Mapping[str, Any], *, details: bool) -> pb.ScenarioScore:
     if entry["interval"] is not None:
         message.interval_low, message.interval_high = entry["interval"]
     return message
+
+
+def _replay(message: pb.Replay) -> Replay:
+    """The load asked for; what is 0 takes the default of the contract."""
+    return Replay(
+        run=message.run,
+        arrival_rate=message.arrival_rate,
+        concurrency=message.concurrency or 8,
+        max_tokens=message.max_tokens or 128,
+        temperature=message.temperature,
+    )
+
+
+def from_pairs(pairs: Sequence[Pair]) -> pb.PairReplaysResponse:
+    """Pairs as they travel."""
+    return pb.PairReplaysResponse(
+        pairs=[
+            pb.ReplayPair(
+                sample_id=pair.sample_id,
+                cluster_id=pair.cluster_id,
+                same=pair.same,
+                similarity=pair.similarity,
+                variant=pb.ReplayedPrompt(**asdict(pair.variant)),
+                reference=pb.ReplayedPrompt(**asdict(pair.reference)),
+            )
+            for pair in pairs
+        ]
+    )
 
 
 def _profile(text: str) -> Any:

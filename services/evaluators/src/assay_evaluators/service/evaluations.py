@@ -22,6 +22,7 @@ from assay_evaluators.scorers.registry import Scorers
 from assay_evaluators.sdk.dimension import Dimension, Metric, ParserVersion
 from assay_evaluators.sdk.generate import Generator, Lease, ModelGoneError
 from assay_evaluators.sdk.plan import Plan, make_plan
+from assay_evaluators.sdk.replaying import Pair, pair_replays
 from assay_evaluators.sdk.scoring import StoredScore, score_plan
 from assay_evaluators.sdk.shards import GenerationStore
 from assay_evaluators.sdk.spec import Spec
@@ -175,6 +176,28 @@ class Evaluations:
         spec = Spec.model_validate(record.spec["evaluation"])
         parser = self.dimension.parser(record.spec["parser_versions"][0])
         return await asyncio.to_thread(self._examples, spec, parser, query)
+
+    async def pairs(self, evaluation_id: str, reference_id: str) -> list[Pair]:
+        """Two evaluations of a replay, prompt by prompt, without text.
+
+        Raises:
+            FailedPrecondition: If one has not ended well, or they replay different prompts.
+        """
+        plans, versions = [], []
+        for each in (evaluation_id, reference_id):
+            record = await self.records.get(each)
+            if record.state is not State.SUCCEEDED or not self.dimension.replays:
+                raise FailedPrecondition(
+                    f"evaluation {each} is no replay that has ended well",
+                    reason="NOT_A_REPLAY",
+                    remedy="name evaluations of the dimension `canary` that SUCCEEDED",
+                    metadata={"state": record.state.value},
+                )
+            plans.append((await self.plan(Spec.model_validate(record.spec["evaluation"])))[0])
+            versions.append(record.spec["parser_versions"][0])
+        variant, reference = plans
+        parser = self.dimension.parser(versions[0])
+        return await asyncio.to_thread(pair_replays, variant, reference, self._store, parser)
 
     # -- one evaluation --------------------------------------------------------------------------
 

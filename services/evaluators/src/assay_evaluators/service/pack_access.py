@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from assay_core.errors import InvalidArgument
+from assay_core.errors import InvalidArgument, NotFound
+from assay_core.storage import ObjectStore
+from assay_evaluators.packs.depot import PackDepot
 from assay_evaluators.packs.loading import Pack
+from assay_evaluators.packs.team_prompts import PROMPT_FILES, read_prompts, write_prompts_pack
 
 
 class PackAccess:
@@ -15,11 +19,13 @@ class PackAccess:
     Args:
         named: Packs by name.
         prefixes: Allowed paths and URIs.
+        depot: Where a file of prompts is kept as the pack that it stands for.
     """
 
-    def __init__(self, named: Mapping[str, str], prefixes: Sequence[str]) -> None:
+    def __init__(self, named: Mapping[str, str], prefixes: Sequence[str], depot: PackDepot) -> None:
         self._named = dict(named)
         self._prefixes = tuple(prefixes)
+        self._depot = depot
 
     def open(self, uri: str, digest: str = "") -> Pack:
         """Opens a pack. Blocks.
@@ -29,7 +35,28 @@ class PackAccess:
             NotFound: If there is no pack.
             DataLoss: If its digest is another one.
         """
-        return Pack.open(self._named.get(uri) or self._allowed(uri), digest=digest)
+        place = self._named.get(uri) or self._allowed(uri)
+        if place.endswith(PROMPT_FILES):
+            return self._of_prompts(place, digest)
+        return Pack.open(place, digest=digest)
+
+    def _of_prompts(self, uri: str, digest: str) -> Pack:
+        """The pack that a file of prompts stands for; made once, and read again by its digest.
+
+        A file that changed under the digest of its pack is of no account to what runs with that.
+        """
+        if digest:
+            try:
+                return self._depot.get(digest)
+            except NotFound:
+                pass
+        folder, _, name = uri.rpartition("/")
+        content = read_prompts(ObjectStore(folder or "/"), name)
+        with TemporaryDirectory(prefix="assay-prompts-") as scratch:
+            out = Path(scratch) / "pack"
+            write_prompts_pack(content, name, out)
+            pack = self._depot.keep(out)
+        return Pack.open(self._depot.uri(pack.digest), digest=digest)
 
     def _allowed(self, uri: str) -> str:
         local = _local_path(uri)

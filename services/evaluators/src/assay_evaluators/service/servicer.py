@@ -20,6 +20,8 @@ from assay_evaluators.service.evaluations import Creation, Evaluations
 from assay_evaluators.service.examples import Query
 from assay_evaluators.service.pack_access import PackAccess
 
+_PAIRS_PER_MESSAGE = 1000
+
 Context = Any  # grpc.aio.ServicerContext; the shell raises our errors through it
 
 
@@ -125,6 +127,16 @@ class EvaluationServicer(evaluation_pb2_grpc.EvaluationServiceServicer):
             token=options.page_token,
         )
         return convert.from_examples(await self._evaluations.examples(request.id, query))
+
+    async def PairReplays(
+        self, request: pb.PairReplaysRequest, context: Context
+    ) -> AsyncIterator[pb.PairReplaysResponse]:
+        """See evaluation.proto."""
+        for each in (request.id, request.reference_id):
+            await self._visible(each)
+        pairs = await self._evaluations.pairs(request.id, request.reference_id)
+        for start in range(0, len(pairs), _PAIRS_PER_MESSAGE):
+            yield convert.from_pairs(pairs[start : start + _PAIRS_PER_MESSAGE])
 
     async def GetServerInfo(
         self, request: pb.GetServerInfoRequest, context: Context

@@ -1233,7 +1233,7 @@ class GetReportRequest(_message.Message):
 
     STUDY_ID_FIELD_NUMBER: _builtins.int
     study_id: _builtins.str
-    """Id of the study."""
+    """Id of the study, or of a canary."""
     def __init__(
         self,
         *,
@@ -1325,7 +1325,7 @@ class DownloadReportRequest(_message.Message):
     FORMAT_FIELD_NUMBER: _builtins.int
     INCLUDE_EXAMPLES_FIELD_NUMBER: _builtins.int
     study_id: _builtins.str
-    """Id of the study."""
+    """Id of the study, or of a canary."""
     format: _builtins.str
     """`html`, `json`, `csv`, `plots` (a ZIP of every picture as SVG and PNG) or `openmetrics` (gauges);
     empty means `html`.
@@ -1537,19 +1537,60 @@ class Canary(_message.Message):
     REFERENCE_DIGEST_FIELD_NUMBER: _builtins.int
     PROMPTS_URI_FIELD_NUMBER: _builtins.int
     COMPARISONS_FIELD_NUMBER: _builtins.int
+    SPEC_FIELD_NUMBER: _builtins.int
+    VARIANT_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    MEASURES_FIELD_NUMBER: _builtins.int
+    GATE_RESULT_FIELD_NUMBER: _builtins.int
+    HEADLINE_FIELD_NUMBER: _builtins.int
+    REPORT_URI_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
     artifact_digest: _builtins.str
     """Artifact digest of the variant."""
     reference_digest: _builtins.str
     """Artifact digest of the reference."""
     prompts_uri: _builtins.str
     """URI of the JSONL file of chat messages."""
+    headline: _builtins.str
+    """The answer in one sentence."""
+    report_uri: _builtins.str
+    """URI of the HTML report; set when there is one. DownloadReport takes the canary's id."""
     @_builtins.property
     def meta(self) -> _state_pb2.ResourceMeta:
-        """Id, project, state, progress in prompts, error."""
+        """Id, project, state, progress in completions, error."""
 
     @_builtins.property
     def comparisons(self) -> _containers.RepeatedCompositeFieldContainer[_comparison_pb2.Comparison]:
-        """Comparisons: agreement, refusal shift, toxicity shift, length shift."""
+        """The comparison of the dimension `canary`: toxicity with the refusal shift beside it."""
+
+    @_builtins.property
+    def spec(self) -> Global___CanarySpec:
+        """What was asked for, with defaults filled in."""
+
+    @_builtins.property
+    def variant(self) -> Global___CanarySide:
+        """The variant under this load; absent until both sides are done."""
+
+    @_builtins.property
+    def reference(self) -> Global___CanarySide:
+        """The reference under this load."""
+
+    @_builtins.property
+    def measures(self) -> _containers.RepeatedCompositeFieldContainer[Global___CanaryMeasure]:
+        """What changed between the two, in the order of a report."""
+
+    @_builtins.property
+    def gate_result(self) -> _comparison_pb2.GateResult:
+        """Result of the gate."""
+
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """When the first work began."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """When it ended."""
 
     def __init__(
         self,
@@ -1559,14 +1600,300 @@ class Canary(_message.Message):
         reference_digest: _builtins.str = ...,
         prompts_uri: _builtins.str = ...,
         comparisons: _abc.Iterable[_comparison_pb2.Comparison] | None = ...,
+        spec: Global___CanarySpec | None = ...,
+        variant: Global___CanarySide | None = ...,
+        reference: Global___CanarySide | None = ...,
+        measures: _abc.Iterable[Global___CanaryMeasure] | None = ...,
+        gate_result: _comparison_pb2.GateResult | None = ...,
+        headline: _builtins.str = ...,
+        report_uri: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["meta", b"meta"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "gate_result", b"gate_result", "meta", b"meta", "reference", b"reference", "spec", b"spec", "start_time", b"start_time", "variant", b"variant"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_digest", b"artifact_digest", "comparisons", b"comparisons", "meta", b"meta", "prompts_uri", b"prompts_uri", "reference_digest", b"reference_digest"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_digest", b"artifact_digest", "comparisons", b"comparisons", "end_time", b"end_time", "gate_result", b"gate_result", "headline", b"headline", "measures", b"measures", "meta", b"meta", "prompts_uri", b"prompts_uri", "reference", b"reference", "reference_digest", b"reference_digest", "report_uri", b"report_uri", "spec", b"spec", "start_time", b"start_time", "variant", b"variant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Canary: _TypeAlias = Canary  # noqa: Y015
+
+@_typing.final
+class CanarySpec(_message.Message):
+    """What a canary replays, how, and what must hold."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VARIANT_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    PROMPTS_URI_FIELD_NUMBER: _builtins.int
+    ARRIVAL_RATE_FIELD_NUMBER: _builtins.int
+    CONCURRENCY_FIELD_NUMBER: _builtins.int
+    MAX_TOKENS_FIELD_NUMBER: _builtins.int
+    TEMPERATURE_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
+    ROW_LIMIT_FIELD_NUMBER: _builtins.int
+    GATE_FIELD_NUMBER: _builtins.int
+    variant: _builtins.str
+    """The variant: `STUDY:VARIANT` of a study, id of a variant of the compression service, digest of
+    an artifact, or `endpoint:NAME`. As it is stored, the first three are ids of a variant.
+    """
+    reference: _builtins.str
+    """What it is compared with, named in the same ways."""
+    prompts_uri: _builtins.str
+    """The prompts, under a prefix that the evaluator `canary` allows: a JSONL file of chat messages, or
+    a data pack with the scenario `replay` of the dimension `canary` (what UploadPack answered).
+    """
+    arrival_rate: _builtins.float
+    """Requests per second (open loop, a Poisson process from `seed`); 0 means that `concurrency` holds."""
+    concurrency: _builtins.int
+    """Requests in flight (closed loop); 0 means 8. Not together with `arrival_rate`."""
+    max_tokens: _builtins.int
+    """Most new tokens; 0 means 128."""
+    temperature: _builtins.float
+    """0 is greedy."""
+    seed: _builtins.int
+    """Seed of arrivals, of sampling and of the choice of rows."""
+    row_limit: _builtins.int
+    """Most prompts; 0 means all."""
+    @_builtins.property
+    def gate(self) -> Global___CanaryGate:
+        """What must hold for a pass; what is absent is not judged. No limit at all means no verdict."""
+
+    def __init__(
+        self,
+        *,
+        variant: _builtins.str = ...,
+        reference: _builtins.str = ...,
+        prompts_uri: _builtins.str = ...,
+        arrival_rate: _builtins.float = ...,
+        concurrency: _builtins.int = ...,
+        max_tokens: _builtins.int = ...,
+        temperature: _builtins.float = ...,
+        seed: _builtins.int = ...,
+        row_limit: _builtins.int = ...,
+        gate: Global___CanaryGate | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["gate", b"gate"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrival_rate", b"arrival_rate", "concurrency", b"concurrency", "gate", b"gate", "max_tokens", b"max_tokens", "prompts_uri", b"prompts_uri", "reference", b"reference", "row_limit", b"row_limit", "seed", b"seed", "temperature", b"temperature", "variant", b"variant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CanarySpec: _TypeAlias = CanarySpec  # noqa: Y015
+
+@_typing.final
+class CanaryGate(_message.Message):
+    """Limits of a canary, each judged by its 95 % interval: wholly inside passes, wholly outside fails."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MIN_AGREEMENT_FIELD_NUMBER: _builtins.int
+    MIN_SIMILARITY_FIELD_NUMBER: _builtins.int
+    MAX_REFUSAL_SHIFT_FIELD_NUMBER: _builtins.int
+    MAX_TOXICITY_SHIFT_FIELD_NUMBER: _builtins.int
+    MAX_LENGTH_SHIFT_FIELD_NUMBER: _builtins.int
+    MAX_LATENCY_SHIFT_FIELD_NUMBER: _builtins.int
+    min_agreement: _builtins.float
+    """Least share of prompts that both sides answer with the same text, fraction."""
+    min_similarity: _builtins.float
+    """Least mean similarity of the two completions, fraction."""
+    max_refusal_shift: _builtins.float
+    """Largest change of the refusal rate either way, fraction."""
+    max_toxicity_shift: _builtins.float
+    """Largest growth of the mean toxicity, fraction."""
+    max_length_shift: _builtins.float
+    """Largest change of the mean length either way, as a fraction of the reference's."""
+    max_latency_shift: _builtins.float
+    """Largest growth of the mean latency, as a fraction of the reference's."""
+    def __init__(
+        self,
+        *,
+        min_agreement: _builtins.float | None = ...,
+        min_similarity: _builtins.float | None = ...,
+        max_refusal_shift: _builtins.float | None = ...,
+        max_toxicity_shift: _builtins.float | None = ...,
+        max_length_shift: _builtins.float | None = ...,
+        max_latency_shift: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_latency_shift", b"_max_latency_shift", "_max_length_shift", b"_max_length_shift", "_max_refusal_shift", b"_max_refusal_shift", "_max_toxicity_shift", b"_max_toxicity_shift", "_min_agreement", b"_min_agreement", "_min_similarity", b"_min_similarity", "max_latency_shift", b"max_latency_shift", "max_length_shift", b"max_length_shift", "max_refusal_shift", b"max_refusal_shift", "max_toxicity_shift", b"max_toxicity_shift", "min_agreement", b"min_agreement", "min_similarity", b"min_similarity"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_latency_shift", b"_max_latency_shift", "_max_length_shift", b"_max_length_shift", "_max_refusal_shift", b"_max_refusal_shift", "_max_toxicity_shift", b"_max_toxicity_shift", "_min_agreement", b"_min_agreement", "_min_similarity", b"_min_similarity", "max_latency_shift", b"max_latency_shift", "max_length_shift", b"max_length_shift", "max_refusal_shift", b"max_refusal_shift", "max_toxicity_shift", b"max_toxicity_shift", "min_agreement", b"min_agreement", "min_similarity", b"min_similarity"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_latency_shift: _TypeAlias = _typing.Literal["max_latency_shift"]  # noqa: Y015
+    _WhichOneofArgType__max_latency_shift: _TypeAlias = _typing.Literal["_max_latency_shift", b"_max_latency_shift"]  # noqa: Y015
+    _WhichOneofReturnType__max_length_shift: _TypeAlias = _typing.Literal["max_length_shift"]  # noqa: Y015
+    _WhichOneofArgType__max_length_shift: _TypeAlias = _typing.Literal["_max_length_shift", b"_max_length_shift"]  # noqa: Y015
+    _WhichOneofReturnType__max_refusal_shift: _TypeAlias = _typing.Literal["max_refusal_shift"]  # noqa: Y015
+    _WhichOneofArgType__max_refusal_shift: _TypeAlias = _typing.Literal["_max_refusal_shift", b"_max_refusal_shift"]  # noqa: Y015
+    _WhichOneofReturnType__max_toxicity_shift: _TypeAlias = _typing.Literal["max_toxicity_shift"]  # noqa: Y015
+    _WhichOneofArgType__max_toxicity_shift: _TypeAlias = _typing.Literal["_max_toxicity_shift", b"_max_toxicity_shift"]  # noqa: Y015
+    _WhichOneofReturnType__min_agreement: _TypeAlias = _typing.Literal["min_agreement"]  # noqa: Y015
+    _WhichOneofArgType__min_agreement: _TypeAlias = _typing.Literal["_min_agreement", b"_min_agreement"]  # noqa: Y015
+    _WhichOneofReturnType__min_similarity: _TypeAlias = _typing.Literal["min_similarity"]  # noqa: Y015
+    _WhichOneofArgType__min_similarity: _TypeAlias = _typing.Literal["_min_similarity", b"_min_similarity"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_latency_shift) -> _WhichOneofReturnType__max_latency_shift | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_length_shift) -> _WhichOneofReturnType__max_length_shift | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_refusal_shift) -> _WhichOneofReturnType__max_refusal_shift | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_toxicity_shift) -> _WhichOneofReturnType__max_toxicity_shift | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_agreement) -> _WhichOneofReturnType__min_agreement | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_similarity) -> _WhichOneofReturnType__min_similarity | None: ...
+
+Global___CanaryGate: _TypeAlias = CanaryGate  # noqa: Y015
+
+@_typing.final
+class CanarySide(_message.Message):
+    """One side of a canary: what it answered, how fast."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    ARTIFACT_DIGEST_FIELD_NUMBER: _builtins.int
+    PROMPTS_FIELD_NUMBER: _builtins.int
+    ANSWERED_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    UNPARSABLE_FIELD_NUMBER: _builtins.int
+    OVERLENGTH_FIELD_NUMBER: _builtins.int
+    MEAN_COMPLETION_TOKENS_FIELD_NUMBER: _builtins.int
+    MEAN_TOXICITY_FIELD_NUMBER: _builtins.int
+    LATENCY_P50_FIELD_NUMBER: _builtins.int
+    LATENCY_P95_FIELD_NUMBER: _builtins.int
+    LATENCY_P99_FIELD_NUMBER: _builtins.int
+    COMPLETIONS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    TOKENS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    WALL_TIME_FIELD_NUMBER: _builtins.int
+    SEGMENTS_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """Key of the variant."""
+    artifact_digest: _builtins.str
+    """Digest of the artifact, or of what an endpoint is known by."""
+    prompts: _builtins.int
+    """Prompts replayed."""
+    answered: _builtins.int
+    """Completions that answer."""
+    refused: _builtins.int
+    """Completions that decline."""
+    unparsable: _builtins.int
+    """Empty completions."""
+    overlength: _builtins.int
+    """Prompts that do not fit the context; no request was measured for them."""
+    mean_completion_tokens: _builtins.float
+    """Mean length of a completion in tokens."""
+    mean_toxicity: _builtins.float
+    """Mean toxicity, 0-1; absent if nothing was scored."""
+    completions_per_second: _builtins.float
+    """Completions per second while the replay ran."""
+    tokens_per_second: _builtins.float
+    """Generated tokens per second while the replay ran."""
+    segments: _builtins.int
+    """Parts that the replay ran in; more than one after a restart."""
+    @_builtins.property
+    def latency_p50(self) -> _duration_pb2.Duration:
+        """Median time from arrival to the whole answer."""
+
+    @_builtins.property
+    def latency_p95(self) -> _duration_pb2.Duration:
+        """95th percentile of it."""
+
+    @_builtins.property
+    def latency_p99(self) -> _duration_pb2.Duration:
+        """99th percentile of it."""
+
+    @_builtins.property
+    def wall_time(self) -> _duration_pb2.Duration:
+        """How long the replay ran, interruptions left out."""
+
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        artifact_digest: _builtins.str = ...,
+        prompts: _builtins.int = ...,
+        answered: _builtins.int = ...,
+        refused: _builtins.int = ...,
+        unparsable: _builtins.int = ...,
+        overlength: _builtins.int = ...,
+        mean_completion_tokens: _builtins.float = ...,
+        mean_toxicity: _builtins.float | None = ...,
+        latency_p50: _duration_pb2.Duration | None = ...,
+        latency_p95: _duration_pb2.Duration | None = ...,
+        latency_p99: _duration_pb2.Duration | None = ...,
+        completions_per_second: _builtins.float = ...,
+        tokens_per_second: _builtins.float = ...,
+        wall_time: _duration_pb2.Duration | None = ...,
+        segments: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_mean_toxicity", b"_mean_toxicity", "latency_p50", b"latency_p50", "latency_p95", b"latency_p95", "latency_p99", b"latency_p99", "mean_toxicity", b"mean_toxicity", "wall_time", b"wall_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_mean_toxicity", b"_mean_toxicity", "answered", b"answered", "artifact_digest", b"artifact_digest", "completions_per_second", b"completions_per_second", "key", b"key", "latency_p50", b"latency_p50", "latency_p95", b"latency_p95", "latency_p99", b"latency_p99", "mean_completion_tokens", b"mean_completion_tokens", "mean_toxicity", b"mean_toxicity", "overlength", b"overlength", "prompts", b"prompts", "refused", b"refused", "segments", b"segments", "tokens_per_second", b"tokens_per_second", "unparsable", b"unparsable", "wall_time", b"wall_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__mean_toxicity: _TypeAlias = _typing.Literal["mean_toxicity"]  # noqa: Y015
+    _WhichOneofArgType__mean_toxicity: _TypeAlias = _typing.Literal["_mean_toxicity", b"_mean_toxicity"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__mean_toxicity) -> _WhichOneofReturnType__mean_toxicity | None: ...
+
+Global___CanarySide: _TypeAlias = CanarySide  # noqa: Y015
+
+@_typing.final
+class CanaryMeasure(_message.Message):
+    """One thing that a canary compares."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    INTERVAL_LOW_FIELD_NUMBER: _builtins.int
+    INTERVAL_HIGH_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_LEVEL_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    N_PAIRS_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`agreement`, `similarity`, `refusal_shift`, `toxicity_shift`, `length_shift`, `latency_shift`."""
+    value: _builtins.float
+    """The estimate: a share, a difference of fractions, or a relative change; see `method`."""
+    interval_low: _builtins.float
+    """Lower end of the interval."""
+    interval_high: _builtins.float
+    """Upper end of the interval."""
+    confidence_level: _builtins.float
+    """Confidence level of the interval, 0..1."""
+    method: _builtins.str
+    """How the interval was made."""
+    n_pairs: _builtins.int
+    """Pairs in it."""
+    verdict: _comparison_pb2.Verdict.ValueType
+    """How it stands to its limit; not set without one."""
+    limit: _builtins.float
+    """Its limit; absent without one."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        value: _builtins.float = ...,
+        interval_low: _builtins.float = ...,
+        interval_high: _builtins.float = ...,
+        confidence_level: _builtins.float = ...,
+        method: _builtins.str = ...,
+        n_pairs: _builtins.int = ...,
+        verdict: _comparison_pb2.Verdict.ValueType = ...,
+        limit: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_limit", b"_limit", "limit", b"limit"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_limit", b"_limit", "confidence_level", b"confidence_level", "interval_high", b"interval_high", "interval_low", b"interval_low", "limit", b"limit", "method", b"method", "n_pairs", b"n_pairs", "name", b"name", "value", b"value", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__limit: _TypeAlias = _typing.Literal["limit"]  # noqa: Y015
+    _WhichOneofArgType__limit: _TypeAlias = _typing.Literal["_limit", b"_limit"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__limit) -> _WhichOneofReturnType__limit | None: ...
+
+Global___CanaryMeasure: _TypeAlias = CanaryMeasure  # noqa: Y015
 
 @_typing.final
 class CreateCanaryRequest(_message.Message):
@@ -1580,18 +1907,23 @@ class CreateCanaryRequest(_message.Message):
     REFERENCE_DIGEST_FIELD_NUMBER: _builtins.int
     PROMPTS_URI_FIELD_NUMBER: _builtins.int
     CONCURRENCY_FIELD_NUMBER: _builtins.int
+    SPEC_FIELD_NUMBER: _builtins.int
     project: _builtins.str
     """Owner. Empty means `default`."""
     request_id: _builtins.str
-    """Caller's id of this request."""
+    """Caller's id of this request; the same id is the same canary. Empty means that each call is a new one."""
     artifact_digest: _builtins.str
-    """Artifact digest of the variant."""
+    """The same as `spec.variant`, which is newer and wins where it is set."""
     reference_digest: _builtins.str
-    """Artifact digest of the reference."""
+    """The same as `spec.reference`, which is newer and wins where it is set."""
     prompts_uri: _builtins.str
-    """URI of the JSONL file of chat messages, under an allowed prefix."""
+    """The same as `spec.prompts_uri`, which is newer and wins where it is set."""
     concurrency: _builtins.int
-    """Requests in flight; 0 means 8."""
+    """The same as `spec.concurrency`, which is newer and wins where it is set."""
+    @_builtins.property
+    def spec(self) -> Global___CanarySpec:
+        """What to replay."""
+
     def __init__(
         self,
         *,
@@ -1601,10 +1933,11 @@ class CreateCanaryRequest(_message.Message):
         reference_digest: _builtins.str = ...,
         prompts_uri: _builtins.str = ...,
         concurrency: _builtins.int = ...,
+        spec: Global___CanarySpec | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_digest", b"artifact_digest", "concurrency", b"concurrency", "project", b"project", "prompts_uri", b"prompts_uri", "reference_digest", b"reference_digest", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_digest", b"artifact_digest", "concurrency", b"concurrency", "project", b"project", "prompts_uri", b"prompts_uri", "reference_digest", b"reference_digest", "request_id", b"request_id", "spec", b"spec"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1709,6 +2042,9 @@ class WatchCanaryResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CANARY_FIELD_NUMBER: _builtins.int
+    EVENT_FIELD_NUMBER: _builtins.int
+    event: _builtins.str
+    """What happened, in a sentence for people; may be empty."""
     @_builtins.property
     def canary(self) -> Global___Canary:
         """The canary as it is now."""
@@ -1717,10 +2053,11 @@ class WatchCanaryResponse(_message.Message):
         self,
         *,
         canary: Global___Canary | None = ...,
+        event: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["canary", b"canary"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["canary", b"canary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["canary", b"canary", "event", b"event"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1771,6 +2108,108 @@ class CancelCanaryResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CancelCanaryResponse: _TypeAlias = CancelCanaryResponse  # noqa: Y015
+
+@_typing.final
+class ListCanariesRequest(_message.Message):
+    """Request of ListCanaries."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROJECT_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
+    project: _builtins.str
+    """Owner. Empty means `default`."""
+    @_builtins.property
+    def options(self) -> _state_pb2.ListOptions:
+        """Paging, filter and order."""
+
+    def __init__(
+        self,
+        *,
+        project: _builtins.str = ...,
+        options: _state_pb2.ListOptions | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["options", b"options"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["options", b"options", "project", b"project"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCanariesRequest: _TypeAlias = ListCanariesRequest  # noqa: Y015
+
+@_typing.final
+class ListCanariesResponse(_message.Message):
+    """Response of ListCanaries."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CANARIES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Token of the next page; empty at the end."""
+    @_builtins.property
+    def canaries(self) -> _containers.RepeatedCompositeFieldContainer[Global___Canary]:
+        """One page."""
+
+    def __init__(
+        self,
+        *,
+        canaries: _abc.Iterable[Global___Canary] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["canaries", b"canaries", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCanariesResponse: _TypeAlias = ListCanariesResponse  # noqa: Y015
+
+@_typing.final
+class ResumeCanaryRequest(_message.Message):
+    """Request of ResumeCanary."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Id of the canary."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeCanaryRequest: _TypeAlias = ResumeCanaryRequest  # noqa: Y015
+
+@_typing.final
+class ResumeCanaryResponse(_message.Message):
+    """Response of ResumeCanary."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CANARY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def canary(self) -> Global___Canary:
+        """The canary."""
+
+    def __init__(
+        self,
+        *,
+        canary: Global___Canary | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["canary", b"canary"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["canary", b"canary"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeCanaryResponse: _TypeAlias = ResumeCanaryResponse  # noqa: Y015
 
 @_typing.final
 class GetServerInfoRequest(_message.Message):

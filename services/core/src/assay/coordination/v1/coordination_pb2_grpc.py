@@ -130,10 +130,20 @@ class CoordinationServiceStub:
                 request_serializer=assay_dot_coordination_dot_v1_dot_coordination__pb2.WatchCanaryRequest.SerializeToString,
                 response_deserializer=assay_dot_coordination_dot_v1_dot_coordination__pb2.WatchCanaryResponse.FromString,
                 _registered_method=True)
+        self.ListCanaries = channel.unary_unary(
+                '/assay.coordination.v1.CoordinationService/ListCanaries',
+                request_serializer=assay_dot_coordination_dot_v1_dot_coordination__pb2.ListCanariesRequest.SerializeToString,
+                response_deserializer=assay_dot_coordination_dot_v1_dot_coordination__pb2.ListCanariesResponse.FromString,
+                _registered_method=True)
         self.CancelCanary = channel.unary_unary(
                 '/assay.coordination.v1.CoordinationService/CancelCanary',
                 request_serializer=assay_dot_coordination_dot_v1_dot_coordination__pb2.CancelCanaryRequest.SerializeToString,
                 response_deserializer=assay_dot_coordination_dot_v1_dot_coordination__pb2.CancelCanaryResponse.FromString,
+                _registered_method=True)
+        self.ResumeCanary = channel.unary_unary(
+                '/assay.coordination.v1.CoordinationService/ResumeCanary',
+                request_serializer=assay_dot_coordination_dot_v1_dot_coordination__pb2.ResumeCanaryRequest.SerializeToString,
+                response_deserializer=assay_dot_coordination_dot_v1_dot_coordination__pb2.ResumeCanaryResponse.FromString,
                 _registered_method=True)
         self.GetServerInfo = channel.unary_unary(
                 '/assay.coordination.v1.CoordinationService/GetServerInfo',
@@ -280,8 +290,22 @@ class CoordinationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListCanaries(self, request, context):
+        """Lists canaries of a project.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CancelCanary(self, request, context):
-        """Ends a canary.
+        """Ends a canary; what was replayed is kept.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeCanary(self, request, context):
+        """Continues a cancelled or failed canary; only what is missing is replayed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -392,10 +416,20 @@ def add_CoordinationServiceServicer_to_server(servicer, server):
                     request_deserializer=assay_dot_coordination_dot_v1_dot_coordination__pb2.WatchCanaryRequest.FromString,
                     response_serializer=assay_dot_coordination_dot_v1_dot_coordination__pb2.WatchCanaryResponse.SerializeToString,
             ),
+            'ListCanaries': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCanaries,
+                    request_deserializer=assay_dot_coordination_dot_v1_dot_coordination__pb2.ListCanariesRequest.FromString,
+                    response_serializer=assay_dot_coordination_dot_v1_dot_coordination__pb2.ListCanariesResponse.SerializeToString,
+            ),
             'CancelCanary': grpc.unary_unary_rpc_method_handler(
                     servicer.CancelCanary,
                     request_deserializer=assay_dot_coordination_dot_v1_dot_coordination__pb2.CancelCanaryRequest.FromString,
                     response_serializer=assay_dot_coordination_dot_v1_dot_coordination__pb2.CancelCanaryResponse.SerializeToString,
+            ),
+            'ResumeCanary': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeCanary,
+                    request_deserializer=assay_dot_coordination_dot_v1_dot_coordination__pb2.ResumeCanaryRequest.FromString,
+                    response_serializer=assay_dot_coordination_dot_v1_dot_coordination__pb2.ResumeCanaryResponse.SerializeToString,
             ),
             'GetServerInfo': grpc.unary_unary_rpc_method_handler(
                     servicer.GetServerInfo,
@@ -928,6 +962,33 @@ class CoordinationService:
             _registered_method=True)
 
     @staticmethod
+    def ListCanaries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/assay.coordination.v1.CoordinationService/ListCanaries',
+            assay_dot_coordination_dot_v1_dot_coordination__pb2.ListCanariesRequest.SerializeToString,
+            assay_dot_coordination_dot_v1_dot_coordination__pb2.ListCanariesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def CancelCanary(request,
             target,
             options=(),
@@ -944,6 +1005,33 @@ class CoordinationService:
             '/assay.coordination.v1.CoordinationService/CancelCanary',
             assay_dot_coordination_dot_v1_dot_coordination__pb2.CancelCanaryRequest.SerializeToString,
             assay_dot_coordination_dot_v1_dot_coordination__pb2.CancelCanaryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeCanary(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/assay.coordination.v1.CoordinationService/ResumeCanary',
+            assay_dot_coordination_dot_v1_dot_coordination__pb2.ResumeCanaryRequest.SerializeToString,
+            assay_dot_coordination_dot_v1_dot_coordination__pb2.ResumeCanaryResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -73,8 +73,12 @@ class CoordinationServiceStub:
     """Returns one canary."""
     WatchCanary: _grpc.UnaryStreamMultiCallable[_coordination_pb2.WatchCanaryRequest, _coordination_pb2.WatchCanaryResponse]
     """Streams a canary each time it changes."""
+    ListCanaries: _grpc.UnaryUnaryMultiCallable[_coordination_pb2.ListCanariesRequest, _coordination_pb2.ListCanariesResponse]
+    """Lists canaries of a project."""
     CancelCanary: _grpc.UnaryUnaryMultiCallable[_coordination_pb2.CancelCanaryRequest, _coordination_pb2.CancelCanaryResponse]
-    """Ends a canary."""
+    """Ends a canary; what was replayed is kept."""
+    ResumeCanary: _grpc.UnaryUnaryMultiCallable[_coordination_pb2.ResumeCanaryRequest, _coordination_pb2.ResumeCanaryResponse]
+    """Continues a cancelled or failed canary; only what is missing is replayed."""
     GetServerInfo: _grpc.UnaryUnaryMultiCallable[_coordination_pb2.GetServerInfoRequest, _coordination_pb2.GetServerInfoResponse]
     """What this server is and can do."""
 
@@ -123,8 +127,12 @@ class CoordinationServiceAsyncStub(CoordinationServiceStub):
     """Returns one canary."""
     WatchCanary: _aio.UnaryStreamMultiCallable[_coordination_pb2.WatchCanaryRequest, _coordination_pb2.WatchCanaryResponse]  # type: ignore[assignment]
     """Streams a canary each time it changes."""
+    ListCanaries: _aio.UnaryUnaryMultiCallable[_coordination_pb2.ListCanariesRequest, _coordination_pb2.ListCanariesResponse]  # type: ignore[assignment]
+    """Lists canaries of a project."""
     CancelCanary: _aio.UnaryUnaryMultiCallable[_coordination_pb2.CancelCanaryRequest, _coordination_pb2.CancelCanaryResponse]  # type: ignore[assignment]
-    """Ends a canary."""
+    """Ends a canary; what was replayed is kept."""
+    ResumeCanary: _aio.UnaryUnaryMultiCallable[_coordination_pb2.ResumeCanaryRequest, _coordination_pb2.ResumeCanaryResponse]  # type: ignore[assignment]
+    """Continues a cancelled or failed canary; only what is missing is replayed."""
     GetServerInfo: _aio.UnaryUnaryMultiCallable[_coordination_pb2.GetServerInfoRequest, _coordination_pb2.GetServerInfoResponse]  # type: ignore[assignment]
     """What this server is and can do."""
 
@@ -286,12 +294,28 @@ class CoordinationServiceServicer(metaclass=_abc_1.ABCMeta):
         """Streams a canary each time it changes."""
 
     @_abc_1.abstractmethod
+    def ListCanaries(
+        self,
+        request: _coordination_pb2.ListCanariesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordination_pb2.ListCanariesResponse, _abc.Awaitable[_coordination_pb2.ListCanariesResponse]]:
+        """Lists canaries of a project."""
+
+    @_abc_1.abstractmethod
     def CancelCanary(
         self,
         request: _coordination_pb2.CancelCanaryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_coordination_pb2.CancelCanaryResponse, _abc.Awaitable[_coordination_pb2.CancelCanaryResponse]]:
-        """Ends a canary."""
+        """Ends a canary; what was replayed is kept."""
+
+    @_abc_1.abstractmethod
+    def ResumeCanary(
+        self,
+        request: _coordination_pb2.ResumeCanaryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordination_pb2.ResumeCanaryResponse, _abc.Awaitable[_coordination_pb2.ResumeCanaryResponse]]:
+        """Continues a cancelled or failed canary; only what is missing is replayed."""
 
     @_abc_1.abstractmethod
     def GetServerInfo(

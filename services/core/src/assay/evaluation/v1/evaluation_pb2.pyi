@@ -98,6 +98,7 @@ class EvaluationSpec(_message.Message):
     ROW_LIMIT_FIELD_NUMBER: _builtins.int
     SCENARIOS_FIELD_NUMBER: _builtins.int
     PAPER_TEMPLATE_FIELD_NUMBER: _builtins.int
+    REPLAY_FIELD_NUMBER: _builtins.int
     dimension: _builtins.str
     """The dimension; must be the server's own."""
     prompt_profile: _builtins.str
@@ -124,6 +125,10 @@ class EvaluationSpec(_message.Message):
     def scenarios(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Scenarios to run; empty means all of the dimension."""
 
+    @_builtins.property
+    def replay(self) -> Global___Replay:
+        """How the prompts arrive and are sampled; of the dimension `canary` only."""
+
     def __init__(
         self,
         *,
@@ -136,14 +141,58 @@ class EvaluationSpec(_message.Message):
         row_limit: _builtins.int = ...,
         scenarios: _abc.Iterable[_builtins.str] | None = ...,
         paper_template: _builtins.str = ...,
+        replay: Global___Replay | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["pack", b"pack", "subject", b"subject"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["pack", b"pack", "replay", b"replay", "subject", b"subject"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dimension", b"dimension", "pack", b"pack", "paper_template", b"paper_template", "prompt_profile", b"prompt_profile", "row_limit", b"row_limit", "sampling_profile", b"sampling_profile", "scenarios", b"scenarios", "seed", b"seed", "subject", b"subject"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dimension", b"dimension", "pack", b"pack", "paper_template", b"paper_template", "prompt_profile", b"prompt_profile", "replay", b"replay", "row_limit", b"row_limit", "sampling_profile", b"sampling_profile", "scenarios", b"scenarios", "seed", b"seed", "subject", b"subject"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___EvaluationSpec: _TypeAlias = EvaluationSpec  # noqa: Y015
+
+@_typing.final
+class Replay(_message.Message):
+    """A load to send prompts under. All of it is part of the generations' identity, because latency is
+    stored with each completion.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    ARRIVAL_RATE_FIELD_NUMBER: _builtins.int
+    CONCURRENCY_FIELD_NUMBER: _builtins.int
+    MAX_TOKENS_FIELD_NUMBER: _builtins.int
+    TEMPERATURE_FIELD_NUMBER: _builtins.int
+    run: _builtins.str
+    """Names this replay. Another one generates anew, the same one goes on where it was."""
+    arrival_rate: _builtins.float
+    """Requests per second, independent of answers (open loop): a Poisson process drawn from the seed of
+    the evaluation, so that each prompt comes after the same gap in every replay. 0 means that
+    `concurrency` holds instead.
+    """
+    concurrency: _builtins.int
+    """Requests in flight, the next when one is answered (closed loop); 0 means 8."""
+    max_tokens: _builtins.int
+    """Most new tokens; 0 means 128."""
+    temperature: _builtins.float
+    """0 is greedy."""
+    def __init__(
+        self,
+        *,
+        run: _builtins.str = ...,
+        arrival_rate: _builtins.float = ...,
+        concurrency: _builtins.int = ...,
+        max_tokens: _builtins.int = ...,
+        temperature: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrival_rate", b"arrival_rate", "concurrency", b"concurrency", "max_tokens", b"max_tokens", "run", b"run", "temperature", b"temperature"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Replay: _TypeAlias = Replay  # noqa: Y015
 
 @_typing.final
 class Evaluation(_message.Message):
@@ -1169,6 +1218,154 @@ class Example(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__value) -> _WhichOneofReturnType__value | None: ...
 
 Global___Example: _TypeAlias = Example  # noqa: Y015
+
+@_typing.final
+class PairReplaysRequest(_message.Message):
+    """Request of PairReplays."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    REFERENCE_ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Id of a finished evaluation of dimension `canary`."""
+    reference_id: _builtins.str
+    """Id of the evaluation that it is compared with: the same prompts by another subject, or in
+    another run.
+    """
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        reference_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "reference_id", b"reference_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PairReplaysRequest: _TypeAlias = PairReplaysRequest  # noqa: Y015
+
+@_typing.final
+class PairReplaysResponse(_message.Message):
+    """Some of the pairs, in the order of the prompts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAIRS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def pairs(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReplayPair]:
+        """The pairs."""
+
+    def __init__(
+        self,
+        *,
+        pairs: _abc.Iterable[Global___ReplayPair] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pairs", b"pairs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PairReplaysResponse: _TypeAlias = PairReplaysResponse  # noqa: Y015
+
+@_typing.final
+class ReplayPair(_message.Message):
+    """One prompt as both sides answered it. Holds no text."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SAMPLE_ID_FIELD_NUMBER: _builtins.int
+    CLUSTER_ID_FIELD_NUMBER: _builtins.int
+    SAME_FIELD_NUMBER: _builtins.int
+    SIMILARITY_FIELD_NUMBER: _builtins.int
+    VARIANT_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    sample_id: _builtins.str
+    """Id of the prompt."""
+    cluster_id: _builtins.str
+    """What resampling keeps together."""
+    same: _builtins.bool
+    """Whether both completions are the same text, special tokens at the end left aside."""
+    similarity: _builtins.float
+    """F1 of the words that both completions share, 0-1; 1 for two empty ones."""
+    @_builtins.property
+    def variant(self) -> Global___ReplayedPrompt:
+        """The variant's side."""
+
+    @_builtins.property
+    def reference(self) -> Global___ReplayedPrompt:
+        """The reference's side."""
+
+    def __init__(
+        self,
+        *,
+        sample_id: _builtins.str = ...,
+        cluster_id: _builtins.str = ...,
+        same: _builtins.bool = ...,
+        similarity: _builtins.float = ...,
+        variant: Global___ReplayedPrompt | None = ...,
+        reference: Global___ReplayedPrompt | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["reference", b"reference", "variant", b"variant"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_id", b"cluster_id", "reference", b"reference", "same", b"same", "sample_id", b"sample_id", "similarity", b"similarity", "variant", b"variant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplayPair: _TypeAlias = ReplayPair  # noqa: Y015
+
+@_typing.final
+class ReplayedPrompt(_message.Message):
+    """One side of a pair."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERDICT_FIELD_NUMBER: _builtins.int
+    TOXICITY_FIELD_NUMBER: _builtins.int
+    PROMPT_TOKENS_FIELD_NUMBER: _builtins.int
+    COMPLETION_TOKENS_FIELD_NUMBER: _builtins.int
+    SEGMENT_FIELD_NUMBER: _builtins.int
+    ARRIVAL_SECONDS_FIELD_NUMBER: _builtins.int
+    LATENCY_SECONDS_FIELD_NUMBER: _builtins.int
+    verdict: _builtins.str
+    """`answered`, `refused`, `unparsable` (an empty completion), `overlength`."""
+    toxicity: _builtins.float
+    """Toxicity of the completion by the dimension's classifier, 0-1; absent if it has none."""
+    prompt_tokens: _builtins.int
+    """Tokens of the rendered prompt."""
+    completion_tokens: _builtins.int
+    """Tokens generated."""
+    segment: _builtins.int
+    """Which uninterrupted part of the replay it came in, from 0: a restart begins another one."""
+    arrival_seconds: _builtins.float
+    """When it arrived, seconds since its segment began."""
+    latency_seconds: _builtins.float
+    """From its arrival to its whole answer. There is no time to first token: an evaluator receives
+    whole completions.
+    """
+    def __init__(
+        self,
+        *,
+        verdict: _builtins.str = ...,
+        toxicity: _builtins.float | None = ...,
+        prompt_tokens: _builtins.int = ...,
+        completion_tokens: _builtins.int = ...,
+        segment: _builtins.int = ...,
+        arrival_seconds: _builtins.float = ...,
+        latency_seconds: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_toxicity", b"_toxicity", "toxicity", b"toxicity"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_toxicity", b"_toxicity", "arrival_seconds", b"arrival_seconds", "completion_tokens", b"completion_tokens", "latency_seconds", b"latency_seconds", "prompt_tokens", b"prompt_tokens", "segment", b"segment", "toxicity", b"toxicity", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__toxicity: _TypeAlias = _typing.Literal["toxicity"]  # noqa: Y015
+    _WhichOneofArgType__toxicity: _TypeAlias = _typing.Literal["_toxicity", b"_toxicity"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__toxicity) -> _WhichOneofReturnType__toxicity | None: ...
+
+Global___ReplayedPrompt: _TypeAlias = ReplayedPrompt  # noqa: Y015
 
 @_typing.final
 class GetServerInfoRequest(_message.Message):

@@ -80,6 +80,11 @@ class EvaluationServiceStub:
                 request_serializer=assay_dot_evaluation_dot_v1_dot_evaluation__pb2.ListExamplesRequest.SerializeToString,
                 response_deserializer=assay_dot_evaluation_dot_v1_dot_evaluation__pb2.ListExamplesResponse.FromString,
                 _registered_method=True)
+        self.PairReplays = channel.unary_stream(
+                '/assay.evaluation.v1.EvaluationService/PairReplays',
+                request_serializer=assay_dot_evaluation_dot_v1_dot_evaluation__pb2.PairReplaysRequest.SerializeToString,
+                response_deserializer=assay_dot_evaluation_dot_v1_dot_evaluation__pb2.PairReplaysResponse.FromString,
+                _registered_method=True)
         self.GetServerInfo = channel.unary_unary(
                 '/assay.evaluation.v1.EvaluationService/GetServerInfo',
                 request_serializer=assay_dot_evaluation_dot_v1_dot_evaluation__pb2.GetServerInfoRequest.SerializeToString,
@@ -154,6 +159,14 @@ class EvaluationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PairReplays(self, request, context):
+        """Compares two evaluations of a replay prompt by prompt, without any text: whether the completions
+        are equal, how similar they are, and class, length, toxicity and latency of each.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetServerInfo(self, request, context):
         """What this server is and can do.
         """
@@ -208,6 +221,11 @@ def add_EvaluationServiceServicer_to_server(servicer, server):
                     servicer.ListExamples,
                     request_deserializer=assay_dot_evaluation_dot_v1_dot_evaluation__pb2.ListExamplesRequest.FromString,
                     response_serializer=assay_dot_evaluation_dot_v1_dot_evaluation__pb2.ListExamplesResponse.SerializeToString,
+            ),
+            'PairReplays': grpc.unary_stream_rpc_method_handler(
+                    servicer.PairReplays,
+                    request_deserializer=assay_dot_evaluation_dot_v1_dot_evaluation__pb2.PairReplaysRequest.FromString,
+                    response_serializer=assay_dot_evaluation_dot_v1_dot_evaluation__pb2.PairReplaysResponse.SerializeToString,
             ),
             'GetServerInfo': grpc.unary_unary_rpc_method_handler(
                     servicer.GetServerInfo,
@@ -459,6 +477,33 @@ class EvaluationService:
             '/assay.evaluation.v1.EvaluationService/ListExamples',
             assay_dot_evaluation_dot_v1_dot_evaluation__pb2.ListExamplesRequest.SerializeToString,
             assay_dot_evaluation_dot_v1_dot_evaluation__pb2.ListExamplesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PairReplays(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/assay.evaluation.v1.EvaluationService/PairReplays',
+            assay_dot_evaluation_dot_v1_dot_evaluation__pb2.PairReplaysRequest.SerializeToString,
+            assay_dot_evaluation_dot_v1_dot_evaluation__pb2.PairReplaysResponse.FromString,
             options,
             channel_credentials,
             insecure,

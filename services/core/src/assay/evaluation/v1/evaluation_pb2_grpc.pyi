@@ -51,6 +51,10 @@ class EvaluationServiceStub:
     """Scores stored generations again with another parser version. Needs no model."""
     ListExamples: _grpc.UnaryUnaryMultiCallable[_evaluation_pb2.ListExamplesRequest, _evaluation_pb2.ListExamplesResponse]
     """Returns samples with their text, for packs whose licence allows it."""
+    PairReplays: _grpc.UnaryStreamMultiCallable[_evaluation_pb2.PairReplaysRequest, _evaluation_pb2.PairReplaysResponse]
+    """Compares two evaluations of a replay prompt by prompt, without any text: whether the completions
+    are equal, how similar they are, and class, length, toxicity and latency of each.
+    """
     GetServerInfo: _grpc.UnaryUnaryMultiCallable[_evaluation_pb2.GetServerInfoRequest, _evaluation_pb2.GetServerInfoResponse]
     """What this server is and can do."""
 
@@ -77,6 +81,10 @@ class EvaluationServiceAsyncStub(EvaluationServiceStub):
     """Scores stored generations again with another parser version. Needs no model."""
     ListExamples: _aio.UnaryUnaryMultiCallable[_evaluation_pb2.ListExamplesRequest, _evaluation_pb2.ListExamplesResponse]  # type: ignore[assignment]
     """Returns samples with their text, for packs whose licence allows it."""
+    PairReplays: _aio.UnaryStreamMultiCallable[_evaluation_pb2.PairReplaysRequest, _evaluation_pb2.PairReplaysResponse]  # type: ignore[assignment]
+    """Compares two evaluations of a replay prompt by prompt, without any text: whether the completions
+    are equal, how similar they are, and class, length, toxicity and latency of each.
+    """
     GetServerInfo: _aio.UnaryUnaryMultiCallable[_evaluation_pb2.GetServerInfoRequest, _evaluation_pb2.GetServerInfoResponse]  # type: ignore[assignment]
     """What this server is and can do."""
 
@@ -154,6 +162,16 @@ class EvaluationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_evaluation_pb2.ListExamplesResponse, _abc.Awaitable[_evaluation_pb2.ListExamplesResponse]]:
         """Returns samples with their text, for packs whose licence allows it."""
+
+    @_abc_1.abstractmethod
+    def PairReplays(
+        self,
+        request: _evaluation_pb2.PairReplaysRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_evaluation_pb2.PairReplaysResponse], _abc.AsyncIterator[_evaluation_pb2.PairReplaysResponse]]:
+        """Compares two evaluations of a replay prompt by prompt, without any text: whether the completions
+        are equal, how similar they are, and class, length, toxicity and latency of each.
+        """
 
     @_abc_1.abstractmethod
     def GetServerInfo(
