@@ -38,6 +38,10 @@ mlflow: .venv/.mlflow ## Add MLflow to the environment of the command line (assa
 .venvs/gptqmodel/.ready: locks/gptqmodel.lock tools/env.sh
 	@tools/env.sh .venvs/gptqmodel locks/gptqmodel.lock
 
+# A tracking server of MLflow, which the export is tested against.
+.venvs/mlflow-server/.ready: locks/mlflow-server.lock tools/env.sh
+	@tools/env.sh .venvs/mlflow-server locks/mlflow-server.lock
+
 .PHONY: lock
 lock: .venv/.ready ## Resolve the locks again (locks/*.lock); versions stay unless LOCK_ARGS=--upgrade
 	@python3 tools/lock.py $(LOCK_ARGS)
@@ -101,6 +105,10 @@ test-compression: .venvs/compression/.ready ## Tests of the compression service
 .PHONY: test-gptqmodel
 test-gptqmodel: .venvs/compression/.ready .venvs/gptqmodel/.ready ## The GPTQ format both ways against GPTQModel itself
 	@.venvs/compression/bin/python -m pytest services/compression/tests/test_gptqmodel.py -m "gptqmodel or compression"
+
+.PHONY: test-mlflow
+test-mlflow: mlflow .venvs/mlflow-server/.ready ## The export to MLflow, to a database and to a tracking server
+	@ASSAY_REQUIRE=mlflow .venv/bin/python -m pytest services/cli/tests/test_mlflow.py
 
 .PHONY: test-serving
 test-serving: .venvs/serving/.ready ## Tests of serving, with a real vLLM engine, and of scoring

@@ -31,7 +31,10 @@ ENVIRONMENTS = {
 EXTRAS = ("mlflow",)
 
 # Tools that ours are held to, each in an environment without anything of ours.
-REFERENCES = {"gptqmodel": ["gptqmodel~=7.6.0"]}
+REFERENCES = {
+    "gptqmodel": ["gptqmodel~=7.6.0"],
+    "mlflow-server": ["mlflow~=3.17.2"],  # of the client's version in the extra
+}
 
 HEADER = "# Made by `make lock` (tools/lock.py).\n"
 

@@ -1,9 +1,17 @@
-"""`assay export mlflow`: what is logged, to a real local store, and what is said without MLflow."""
+"""`assay export mlflow`: what is logged, to a database and to a tracking server (`make test-mlflow`
+has both), and what is said without MLflow.
+"""
 
+import http.client
 import importlib.util
 import os
+import socket
+import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +23,7 @@ from assay_coordinator.report.tabular import render_json
 from assay_coordinator.statistics.decision import Verdict
 from assay_core.pb import coordination_pb2
 
+SERVER = Path(__file__).resolve().parents[3] / ".venvs" / "mlflow-server" / "bin" / "mlflow"
 DENSE, SMALL = "demo/dense/seed0", "demo/gptq-3bit-g128/seed0"
 
 
@@ -66,25 +75,75 @@ def study(coordinator: Any) -> Any:
     return coordinator
 
 
+def absent(what: str) -> None:
+    """Skip, or fail where it is required."""
+    if "mlflow" in os.environ.get("ASSAY_REQUIRE", "").split(","):
+        pytest.fail(f"ASSAY_REQUIRE=mlflow, and {what}")
+    pytest.skip(what)
+
+
 @pytest.fixture
 def mlflow() -> Any:
     if importlib.util.find_spec("mlflow") is None:
-        if "mlflow" in os.environ.get("ASSAY_REQUIRE", "").split(","):
-            pytest.fail("ASSAY_REQUIRE=mlflow, and MLflow is not installed: make mlflow")
-        pytest.skip("MLflow is an extra: make mlflow")
+        absent("MLflow is an extra: make mlflow")
     import mlflow
 
     return mlflow
 
 
+@pytest.fixture(scope="session")
+def tracking_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a real tracking server."""
+    if not SERVER.exists():
+        absent("there is no tracking server: make test-mlflow installs one")
+    folder = tmp_path_factory.mktemp("mlflow")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        str(SERVER), "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
+        "--backend-store-uri", f"sqlite:///{folder}/m.db", "--artifacts-destination", str(folder),
+    ]  # fmt: skip
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
+    try:
+        wait_for(port, process, folder / "log")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + 180
+    while True:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        try:
+            connection.request("GET", "/health")
+            assert connection.getresponse().status == 200
+            return
+        except OSError:
+            assert process.poll() is None and time.monotonic() < end, log.read_text()
+            time.sleep(0.2)
+        finally:
+            connection.close()
+
+
+@pytest.fixture(params=["database", "server"])
+def store(mlflow: Any, request: Any, tmp_path: Path, monkeypatch: Any) -> str:
+    """Tracking URI of an empty store."""
+    monkeypatch.chdir(tmp_path)  # a database keeps its artifacts beside
+    if request.param == "server":
+        return str(request.getfixturevalue("tracking_server"))
+    return f"sqlite:///{tmp_path}/m.db"
+
+
 def test_a_study_is_a_run_with_its_report_and_each_variant_a_nested_one(
-    assay: Any, study: Any, mlflow: Any, tmp_path: Any, monkeypatch: Any
+    assay: Any, study: Any, mlflow: Any, store: str
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    uri = f"sqlite:///{tmp_path}/m.db"
-    ran = assay("export", "mlflow", "study-1", "--tracking-uri", uri, "--json")
+    ran = assay("export", "mlflow", "study-1", "--tracking-uri", store, "--json")
     assert ran.code == 0, ran.err
-    client = mlflow.MlflowClient(tracking_uri=uri)
+    client = mlflow.MlflowClient(tracking_uri=store)
     parent = client.get_run(ran.document["run"])
     assert parent.info.run_name == "small"
     assert parent.data.params["data_pack"] == "demo"
@@ -107,11 +166,8 @@ def test_a_study_is_a_run_with_its_report_and_each_variant_a_nested_one(
     assert {run.info.status for run in (parent, *nested)} == {"FINISHED"}
 
 
-def test_a_study_that_is_exported_again_keeps_its_runs(
-    assay: Any, study: Any, mlflow: Any, tmp_path: Any, monkeypatch: Any
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    export = ("export", "mlflow", "study-1", "--tracking-uri", f"sqlite:///{tmp_path}/m.db")
+def test_a_study_that_is_exported_again_keeps_its_runs(assay: Any, study: Any, store: str) -> None:
+    export = ("export", "mlflow", "study-1", "--tracking-uri", store)
     first, second = assay(*export, "--json").document, assay(*export, "--json").document
     assert first == second
 

@@ -168,8 +168,12 @@ def _run(client: Any, experiment: str, data: ReportData, run: Exported, *, paren
 
 
 def _mlflow() -> tuple[Any, Any, type[Exception]]:
-    """Client, entities and exception of MLflow, which is told not to report its use."""
+    """Client, entities and exception of MLflow, which is told to report its use to nobody.
+
+    It is also told to keep the addresses of its pages out of standard output, which is ours.
+    """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     try:
         mlflow = import_module("mlflow")
         exceptions = import_module("mlflow.exceptions")
