@@ -17,6 +17,7 @@ from rich.table import Table
 
 from assay_cli import documents, words
 from assay_cli.app import Interrupted, Session, command
+from assay_cli.commands.engine_options import with_engine_options
 from assay_cli.commands.variants import compression, finished
 from assay_cli.connect import connected
 from assay_cli.job_progress import follow_job
@@ -55,11 +56,12 @@ def register(root: typer.Typer) -> None:
 
 
 @command(app, "load")
-async def load(session: Session, target: Target) -> None:
+@with_engine_options
+async def load(session: Session, target: Target, *, engine: serving_pb2.EngineOptions) -> None:
     """Make a model resident in an engine and wait until it answers."""
     uri, digest = await artifact_of(session, target)
     async with serving(session) as stub:
-        model, _ = await _resident(session, stub, uri, digest, lease_seconds=0)
+        model, _ = await _resident(session, stub, uri, digest, engine, lease_seconds=0)
     session.output.result({"model": model}, lambda: _show(session, model))
 
 
@@ -105,11 +107,13 @@ async def unload(
     session.output.result(response, lambda: session.output.line(f"unloaded {model}"))
 
 
+@with_engine_options
 async def generate(
     session: Session,
     target: Target,
     prompt: Annotated[str, typer.Argument(help="User turn; default: read from stdin.")] = "",
     *,
+    engine: serving_pb2.EngineOptions,
     system: Annotated[str, typer.Option(help="System turn.")] = "",
     messages: Annotated[
         Path | None, typer.Option(help="JSON file: a list of {role, content}; `-` is stdin.")
@@ -123,7 +127,10 @@ async def generate(
     seed: Annotated[int | None, typer.Option(min=0)] = None,
     stop: Annotated[list[str] | None, typer.Option(help="Text that ends it; repeatable.")] = None,
 ) -> None:
-    """Generate completions with a model, loading it first if needed."""
+    """Generate completions with a model, loading it first if needed.
+
+    A model that was loaded with engine options is named with the same ones.
+    """
     item = serving_pb2.GenerateItem(
         id="prompt",
         n=n,
@@ -141,7 +148,10 @@ async def generate(
     else:
         item.chat.messages.extend(_conversation(prompt, system, messages))
     uri, digest = await artifact_of(session, target)
-    async with serving(session) as stub, leased(session, stub, uri, digest) as (lease, answering):
+    async with (
+        serving(session) as stub,
+        leased(session, stub, uri, digest, engine) as (lease, answering),
+    ):
         request = serving_pb2.GenerateRequest(
             lease_id=lease.id, artifact_digest=answering, items=[item]
         )
@@ -193,7 +203,13 @@ async def _known_variant(stub: CompressionStub, identifier: str) -> compression_
 
 
 async def _resident(
-    session: Session, stub: Stub, uri: str, digest: str, *, lease_seconds: int
+    session: Session,
+    stub: Stub,
+    uri: str,
+    digest: str,
+    engine: serving_pb2.EngineOptions,
+    *,
+    lease_seconds: int,
 ) -> tuple[serving_pb2.Model, serving_pb2.Lease]:
     external = uri.startswith(_ENDPOINT)
     request = serving_pb2.LoadModelRequest(
@@ -202,6 +218,7 @@ async def _resident(
         artifact_uri="" if external else uri,
         artifact_digest=digest,
         endpoint=uri.removeprefix(_ENDPOINT) if external else "",
+        options=engine,
         lease_ttl=Duration(seconds=lease_seconds) if lease_seconds else None,
         holder="assay generate" if lease_seconds else "assay model load",
     )
@@ -228,10 +245,10 @@ async def _resident(
 
 @asynccontextmanager
 async def leased(
-    session: Session, stub: Stub, uri: str, digest: str
+    session: Session, stub: Stub, uri: str, digest: str, engine: serving_pb2.EngineOptions
 ) -> AsyncIterator[tuple[serving_pb2.Lease, str]]:
     """A resident model for as long as the context is open."""
-    model, lease = await _resident(session, stub, uri, digest, lease_seconds=_LEASE_SECONDS)
+    model, lease = await _resident(session, stub, uri, digest, engine, lease_seconds=_LEASE_SECONDS)
     renewal = asyncio.create_task(_renew(stub, lease.id))
     try:
         yield lease, model.artifact_digest

@@ -8,6 +8,7 @@ import typer
 
 from assay_cli import words
 from assay_cli.app import Session, command
+from assay_cli.commands.engine_options import with_engine_options
 from assay_cli.commands.models import Target, artifact_of, leased, serving
 from assay_core.client import call
 from assay_core.pb import serving_pb2
@@ -20,9 +21,12 @@ def register(app: typer.Typer) -> None:
     command(app, "profile")(profile)
 
 
+@with_engine_options
 async def profile(
     session: Session,
     target: Target,
+    *,
+    engine: serving_pb2.EngineOptions,
     requests: Annotated[int, typer.Option(min=1, max=10_000, help="Requests in all.")] = 64,
     concurrency: Annotated[int, typer.Option(min=1, max=1024, help="Requests in flight.")] = 8,
     tokens: Annotated[int, typer.Option(min=1, help="Tokens of prompt and of completion.")] = 128,
@@ -32,7 +36,10 @@ async def profile(
     Prompts are random tokens. What else runs on the engine goes on beside it.
     """
     uri, digest = await artifact_of(session, target)
-    async with serving(session) as stub, leased(session, stub, uri, digest) as (lease, _):
+    async with (
+        serving(session) as stub,
+        leased(session, stub, uri, digest, engine) as (lease, _),
+    ):
         request = serving_pb2.ProfileModelRequest(
             lease_id=lease.id,
             prompt_tokens=tokens,
