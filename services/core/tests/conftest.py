@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import sys
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import grpc
 import hypothesis
 import pytest
+
+# Helpers beside this file; tests are imported by path and have no package.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from object_servers import S3, gcs_server, s3_server
 
 from assay_core.auth import current_principal
 from assay_core.client import call, channel
@@ -84,6 +90,18 @@ class Serving(serving_pb2_grpc.ServingServiceServicer):
             if request.lease_id == "refuse":
                 raise InvalidArgument.of("lease_id", "is refused")
             yield serving_pb2.GenerateResponse()
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3]:
+    with s3_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def gcs() -> Iterator[str]:
+    with gcs_server() as url:
+        yield url
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import uuid
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from assay_core.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound
@@ -10,11 +11,22 @@ from assay_core.manifest import MANIFEST_NAME, build_manifest, verify, write_man
 from assay_core.storage import ObjectStore, lies_below
 
 
-@pytest.fixture(params=["file", "memory"])
+@pytest.fixture(params=["file", "memory", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
-    if request.param == "file":
-        return ObjectStore((tmp_path / "store").as_uri())
-    return ObjectStore(f"memory://{uuid.uuid4().hex}")
+    name = uuid.uuid4().hex
+    match request.param:
+        case "file":
+            return ObjectStore((tmp_path / "store").as_uri())
+        case "s3":
+            s3 = request.getfixturevalue("s3")
+            s3.make_bucket(name)
+            return ObjectStore(f"s3://{name}/data", options=s3.options())
+        case "gs":
+            options = {"endpoint_url": request.getfixturevalue("gcs"), "token": "anon"}
+            fsspec.filesystem("gs", **options).mkdir(name)
+            return ObjectStore(f"gs://{name}/data", options=options)
+        case _:
+            return ObjectStore(f"memory://{name}")
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from assay_compression.efficiency import count, dense_bits, stored_bits
 from assay_compression.jobs.spec import CalibrationSpec
 from assay_compression.methods.registry import bits_per_weight
 from assay_core.digest import digest_of, hex_of, sha256_bytes
-from assay_core.errors import AssayError, DataLoss, NotFound
+from assay_core.errors import DataLoss, NotFound
 from assay_core.manifest import (
     MANIFEST_NAME,
     RUN_NAME,
@@ -147,14 +147,19 @@ def find(store: ObjectStore, variant_key: str) -> Manifest | None:
         manifest = read(store, entry.artifact)
     except (NotFound, DataLoss):
         return None
-    folder = artifact_key(entry.artifact)
-    for name, file in manifest.files.items():
-        try:
-            if store.size(store.join(folder, name)) != file.bytes:
-                return None
-        except NotFound:
-            return None
-    return manifest
+    return manifest if is_whole(store, manifest) else None
+
+
+def is_whole(store: ObjectStore, manifest: Manifest) -> bool:
+    """Whether every file of an artifact is there in full size."""
+    folder = artifact_key(manifest.digest)
+    try:
+        return all(
+            store.size(store.join(folder, name)) == file.bytes
+            for name, file in manifest.files.items()
+        )
+    except NotFound:
+        return False
 
 
 def read(store: ObjectStore, digest: str) -> Manifest:
@@ -180,7 +185,7 @@ def read_optional_json(store: ObjectStore, digest: str, name: str) -> dict[str, 
     """A JSON object of an artifact; empty if the artifact has none."""
     try:
         value = store.read_json(store.join(artifact_key(digest), name))
-    except AssayError:
+    except (NotFound, DataLoss):
         return {}
     return value if isinstance(value, dict) else {}
 

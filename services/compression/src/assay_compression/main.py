@@ -30,6 +30,7 @@ async def run(settings: CompressionSettings) -> None:
     """Serves until SIGTERM or SIGINT; leaves no process behind."""
     records = ResourceStore(settings.database_url, TABLE, fields=FILTERS)
     objects = ObjectStore(settings.data_uri)
+    await asyncio.to_thread(objects.check)
     planner = Planner(settings)
     runner = JobRunner(settings, records, objects, planner)
 

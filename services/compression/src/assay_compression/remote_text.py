@@ -68,14 +68,13 @@ def fetch(source: str, allowed: Sequence[str], cache: Path) -> Path:
 
 def _store(folder: str) -> ObjectStore:
     try:
-        return ObjectStore(folder)
+        return ObjectStore(folder, field=_FIELD)
     except InvalidArgument as error:
         scheme = urlsplit(folder).scheme
         raise Unimplemented.of(
             _FIELD,
             f"has the scheme {scheme!r}, whose driver is not installed here",
-            remedy="install its fsspec driver (s3fs, gcsfs, adlfs) beside the service, or pass a "
-            "file",
+            remedy="install its fsspec driver (adlfs) beside the service, or pass a file",
         ) from error
 
 
@@ -87,6 +86,8 @@ def _read(store: ObjectStore, name: str) -> bytes:
             )
         return store.read_bytes(name)
     except NotFound as error:
+        if error.field == _FIELD:  # The bucket is not there, and the error says so.
+            raise
         raise NotFound.of(
             _FIELD, "names no object", reason="CALIBRATION_NOT_FOUND", remedy="check the URI"
         ) from error

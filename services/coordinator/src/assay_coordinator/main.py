@@ -33,6 +33,8 @@ SERVICE = coordination_pb2.DESCRIPTOR.services_by_name["CoordinationService"].fu
 
 async def run(settings: CoordinatorSettings) -> None:
     """Serve until SIGTERM or SIGINT; studies under way go on after the next start."""
+    data = ObjectStore(settings.data_uri)
+    await asyncio.to_thread(data.check)
     peers = Peers(settings)
     store = StudyStore(settings.database_url)
     places = {
@@ -44,7 +46,7 @@ async def run(settings: CoordinatorSettings) -> None:
         records=StudyRecords(settings.database_url),
         store=store,
         peers=peers,
-        data=ObjectStore(settings.data_uri),
+        data=data,
         turns=Turns(TurnStore(store.engine), places),
     )
     runner = StudyRunner(context)

@@ -2,7 +2,8 @@
 
 Keys are relative paths with `/` below the store's root; a URI below the root is accepted wherever
 a key is. Publication is atomic to readers: on `file://` by rename, elsewhere a single object by
-one PUT, and a tree by writing its manifest last.
+one PUT, and a tree by writing its manifest last. Of a remote store every method may also raise
+what `assay_core.storage_errors` says: no bucket, no access, no answer.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ from assay_core.digest import canonical_json
 from assay_core.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound
 from assay_core.manifest import MANIFEST_NAME
 from assay_core.publication import is_partial, move_or_copy, partial_of, publish_directory
+from assay_core.storage_errors import remote_errors
+
+_NO_OBJECT = "OBJECT_NOT_FOUND"
+_PROBE = ".assay-probe"
 
 
 def lies_below(uri: str, prefixes: Iterable[str]) -> bool:
@@ -38,12 +43,15 @@ class ObjectStore:
         uri: Root, for example `file:///var/lib/assay/data` or `s3://bucket/prefix`; a plain path
             means `file://`.
         options: Options of the fsspec file system (endpoint, credentials profile).
+        field: Setting or request field that the URI came from, for error messages.
 
     Raises:
         InvalidArgument: If no installed fsspec driver knows the scheme.
     """
 
-    def __init__(self, uri: str, *, options: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, uri: str, *, options: Mapping[str, Any] | None = None, field: str = "data_uri"
+    ) -> None:
         if "://" not in uri:
             uri = Path(uri).expanduser().absolute().as_uri()
         try:
@@ -53,12 +61,15 @@ class ObjectStore:
         except (ValueError, ImportError) as error:
             scheme = uri.split("://", 1)[0]
             raise InvalidArgument.of(
-                "data_uri",
+                field,
                 f"has the scheme {scheme!r}, which no installed driver reads",
-                remedy="use file://, or install the fsspec driver (s3fs, gcsfs)",
+                remedy="use file://, s3:// or gs://, or install the scheme's fsspec driver",
             ) from error
         self._root = str(root).rstrip("/")
         self._local = isinstance(self._fs, LocalFileSystem)
+        protocol = self._fs.protocol
+        self._scheme = protocol if isinstance(protocol, str) else protocol[0]
+        self._field = field
         self.uri = uri.rstrip("/")
 
     def __repr__(self) -> str:
@@ -108,11 +119,29 @@ class ObjectStore:
             )
         return Path(self.path_of(key))
 
+    def check(self) -> None:
+        """Asks a remote store whether it lets this process in, with one request.
+
+        For the start of a service: a wrong setting is seen there, and not after hours of work.
+
+        Raises:
+            NotFound: If there is no such bucket.
+            FailedPrecondition: If the store refuses this process.
+            Unavailable: If it does not answer.
+        """
+        if not self._local:
+            try:
+                self.size(_PROBE)
+            except NotFound as error:
+                if error.reason != _NO_OBJECT:
+                    raise
+
     # -- single objects --------------------------------------------------------------------------
 
     def exists(self, key: str) -> bool:
         """Whether an object, or anything below the key, exists."""
-        return bool(self._fs.exists(self.path_of(key)))
+        with self._errors(key):
+            return bool(self._fs.exists(self.path_of(key)))
 
     def size(self, key: str) -> int:
         """Bytes of an object.
@@ -120,7 +149,7 @@ class ObjectStore:
         Raises:
             NotFound: If there is none.
         """
-        with self._not_found(key):
+        with self._errors(key):
             return int(self._fs.size(self.path_of(key)))
 
     def read_bytes(self, key: str) -> bytes:
@@ -129,7 +158,7 @@ class ObjectStore:
         Raises:
             NotFound: If there is none.
         """
-        with self._not_found(key):
+        with self._errors(key):
             return cast(bytes, self._fs.cat_file(self.path_of(key)))
 
     def read_json(self, key: str) -> Any:
@@ -156,14 +185,15 @@ class ObjectStore:
         Raises:
             NotFound: If there is none.
         """
-        with self._not_found(key), self._fs.open(self.path_of(key), "rb") as stream:
+        with self._errors(key), self._fs.open(self.path_of(key), "rb") as stream:
             yield stream
 
     def write_bytes(self, key: str, data: bytes) -> None:
         """Writes an object so that readers see the old one or the new one, never a part."""
         path = self.path_of(key)
         if not self._local:
-            self._fs.pipe_file(path, data)
+            with self._errors(key):
+                self._fs.pipe_file(path, data)
             return
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -186,7 +216,8 @@ class ObjectStore:
     def list(self, prefix: str = "") -> list[str]:
         """Keys of all objects below `prefix`, sorted; empty if there are none."""
         base = self.path_of(prefix)
-        found = (str(path) for path in self._fs.find(base))
+        with self._errors(prefix):
+            found = [str(path) for path in self._fs.find(base)]
         keys = (self._relative(path) for path in found if path.startswith(f"{base}/"))
         return sorted(key for key in keys if not is_partial(key))
 
@@ -199,8 +230,9 @@ class ObjectStore:
         if not self._key(prefix):
             raise InvalidArgument.of("prefix", "is empty", remedy="name what to delete")
         path = self.path_of(prefix)
-        if self._fs.exists(path):
-            self._fs.rm(path, recursive=True)
+        with self._errors(prefix):
+            if self._fs.exists(path):
+                self._fs.rm(path, recursive=True)
 
     def download(self, prefix: str, to: Path) -> Path:
         """Copies everything below `prefix` into the directory `to`, appearing there at once.
@@ -223,7 +255,8 @@ class ObjectStore:
                 path = self.path_of(key)
                 target = partial / path.removeprefix(f"{base}/")
                 target.parent.mkdir(parents=True, exist_ok=True)
-                self._fs.get_file(path, str(target))
+                with self._errors(key):
+                    self._fs.get_file(path, str(target))
             publish_directory(partial, to)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
@@ -263,7 +296,9 @@ class ObjectStore:
             key=lambda name: (name == last, name),
         )
         for name in names:
-            self._fs.put_file(str(local / name), self.path_of(self.join(prefix, name)))
+            key = self.join(prefix, name)
+            with self._errors(key):
+                self._fs.put_file(str(local / name), self.path_of(key))
         return True
 
     # -- helpers ---------------------------------------------------------------------------------
@@ -287,13 +322,17 @@ class ObjectStore:
     def _missing(self, key: str) -> NotFound:
         return NotFound(
             f"{self.uri_of(key)} does not exist",
-            reason="OBJECT_NOT_FOUND",
+            reason=_NO_OBJECT,
             resource=f"object/{self._key(key)}",
         )
 
     @contextmanager
-    def _not_found(self, key: str) -> Iterator[None]:
-        try:
+    def _errors(self, key: str) -> Iterator[None]:
+        if self._local:
+            try:
+                yield
+            except (FileNotFoundError, IsADirectoryError) as error:
+                raise self._missing(key) from error
+            return
+        with remote_errors(self._scheme, self.uri_of(key), self._field, self._missing(key)):
             yield
-        except (FileNotFoundError, IsADirectoryError) as error:
-            raise self._missing(key) from error

@@ -40,6 +40,7 @@ async def run(settings: EvaluatorSettings) -> None:
     if settings.scorer:
         dimension = dimension.with_scorer(settings.scorer)
     store = ObjectStore(settings.data_uri)
+    await asyncio.to_thread(store.check)
     depot = PackDepot(store)
     packs = PackAccess(settings.packs, settings.allowed_prefixes, depot)
     records = ResourceStore(settings.database_url, "evaluations", fields=FIELDS)

@@ -218,7 +218,7 @@ def _local_directory(uri: str, allowed: Collection[str], cache: Path) -> Path:
             )
         return path
     _check_allowed(uri, allowed)
-    store = ObjectStore(uri)
+    store = ObjectStore(uri, field="artifact_uri")
     return store.download("", cache / hex_of(sha256_bytes(uri.encode())))
 
 

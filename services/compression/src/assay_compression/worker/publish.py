@@ -16,6 +16,7 @@ from assay_compression.artifacts import (
     VariantEntry,
     artifact_key,
     identity,
+    is_whole,
     variant_entry_key,
 )
 from assay_compression.checkpoint.folder import CONFIG, INDEX
@@ -98,11 +99,15 @@ def publish(
 
 def _place(store: ObjectStore, files: Path, manifest: Manifest) -> None:
     key = artifact_key(manifest.digest)
-    if store.is_local and (target := store.local_path(key)).exists():
+    # Bytes that no longer match their digest serve nobody: this copy replaces them. Of a remote
+    # artifact only the sizes are asked for here; whoever downloads it checks every digest.
+    if not store.is_local and store.exists(store.join(key, MANIFEST_NAME)):
+        if not is_whole(store, manifest):
+            store.delete_tree(key)
+    elif store.is_local and (target := store.local_path(key)).exists():
         try:
             verify(target)
         except DataLoss:
-            # Bytes that no longer match their digest serve nobody: this copy replaces them.
             shutil.rmtree(target)
     if store.is_local and _rename(files, store.local_path(key)):
         return

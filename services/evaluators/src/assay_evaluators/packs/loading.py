@@ -47,10 +47,12 @@ class Pack:
             InvalidArgument: If `pack.json` is not of schema 1.
             DataLoss: If the digest is another one.
         """
-        store = ObjectStore(uri)
+        store = ObjectStore(uri, field="pack.uri")
         try:
             data = store.read_bytes(MANIFEST_FILE)
         except NotFound as error:
+            if error.field:  # The bucket is not there, and the error says so.
+                raise
             raise NotFound(
                 f"no {MANIFEST_FILE} in the data pack",
                 reason="PACK_NOT_FOUND",

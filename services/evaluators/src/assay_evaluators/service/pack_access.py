@@ -51,7 +51,7 @@ class PackAccess:
             except NotFound:
                 pass
         folder, _, name = uri.rpartition("/")
-        content = read_prompts(ObjectStore(folder or "/"), name)
+        content = read_prompts(ObjectStore(folder or "/", field="pack.uri"), name)
         with TemporaryDirectory(prefix="assay-prompts-") as scratch:
             out = Path(scratch) / "pack"
             write_prompts_pack(content, name, out)
