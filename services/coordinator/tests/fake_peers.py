@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import itertools
+import re
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -154,6 +155,9 @@ class FakeCompression(compression_pb2_grpc.CompressionServiceServicer):
 
     async def ListVariants(self, request, context):
         done = [v for v in self.variants.values() if v.meta.state == S.STATE_SUCCEEDED]
+        wanted = re.search(r'artifact = "([^"]*)"', request.options.filter)
+        if wanted is not None:
+            done = [v for v in done if v.artifact.digest == wanted[1]]
         return compression_pb2.ListVariantsResponse(variants=done)
 
     async def WatchVariant(self, request, context):
@@ -400,6 +404,30 @@ class FakeEvaluator(evaluation_pb2_grpc.EvaluationServiceServicer):
         return evaluation_pb2.ListExamplesResponse(
             examples=rows[start:end], next_page_token=str(end) if end < len(rows) else ""
         )
+
+    async def PairReplays(self, request, context):
+        """As if `accuracy` were the share of prompts that a side answers; others it refuses."""
+        sides = [self._find(id) for id in (request.id, request.reference_id)]
+        assert all(side.meta.state == S.STATE_SUCCEEDED for side in sides)
+        for scenario, index in self._rows(sides[0].spec):
+            draw = int(digest("row", scenario, index)[7:15], 16) / 2**32
+            answers = [
+                draw < self.accuracy.get(side.spec.subject.artifact_digest, 0.9) for side in sides
+            ]
+            made = [
+                evaluation_pb2.ReplayedPrompt(
+                    verdict="answered" if answer else "refused", toxicity=0.1, prompt_tokens=10,
+                    completion_tokens=20 if answer else 5, arrival_seconds=0.1 * index,
+                    latency_seconds=0.2 + 0.01 * (index % 7),
+                )
+                for answer in answers
+            ]  # fmt: skip
+            same = answers[0] == answers[1]
+            pair = evaluation_pb2.ReplayPair(
+                sample_id=f"s{index}", cluster_id=f"c{index}", same=same,
+                similarity=1.0 if same else 0.25, variant=made[0], reference=made[1],
+            )  # fmt: skip
+            yield evaluation_pb2.PairReplaysResponse(pairs=[pair])
 
     async def _run(self, evaluation) -> None:
         spec = evaluation.spec

@@ -19,7 +19,6 @@ from assay_core.errors import (
     FailedPrecondition,
     InvalidArgument,
     NotFound,
-    Unimplemented,
 )
 from assay_core.pb import common_pb2, comparison_pb2
 from assay_core.pb import coordination_pb2 as pb
@@ -622,10 +621,7 @@ async def test_the_leaderboard_ranks_variants_over_studies(world, coordinator, m
     assert [entry.rank for entry in entries] == list(range(1, len(entries) + 1))
 
 
-async def test_what_is_not_built_yet_says_so(coordinator):
-    with pytest.raises(Unimplemented) as refused:
-        await coordinator.call("GetCanary", pb.GetCanaryRequest(id="a"))
-    assert refused.value.reason == "NOT_IN_THIS_BUILD"
+async def test_the_server_says_what_it_can(coordinator):
     info = await coordinator.call("GetServerInfo", pb.GetServerInfoRequest())
-    assert "GetCanary" in info.info.unavailable
-    assert "dimension.ethics" in info.info.capabilities
+    assert {"dimension.ethics", "canary"} <= set(info.info.capabilities)
+    assert not info.info.unavailable

@@ -7,6 +7,7 @@ import typer
 from assay_cli.app import accept_common_before
 from assay_cli.commands import (
     calibration,
+    canary,
     comparisons,
     data,
     dimensions,
@@ -33,6 +34,7 @@ app = typer.Typer(
 app.add_typer(study.app, name="study", rich_help_panel="Results")
 report.register(app)
 comparisons.register(app)
+canary.register(app)
 score.register(app)
 evidence.register(app)
 examples.register(app)

@@ -9,6 +9,7 @@ from assay_evaluators.packs.checking import CheckedPack, check_pack
 from assay_evaluators.packs.decodingtrust import ImportReport, import_decodingtrust
 from assay_evaluators.packs.mmlu import import_mmlu
 from assay_evaluators.packs.schema import MANIFEST_FILE
+from assay_evaluators.packs.team_prompts import check_size, write_prompts_pack
 
 __all__ = [
     "CheckedPack",
@@ -18,6 +19,7 @@ __all__ = [
     "import_mmlu",
     "open_pack",
     "pack_digest",
+    "pack_of_prompts",
     "paths_of",
 ]
 
@@ -49,3 +51,13 @@ def pack_digest(uri: str) -> str:
     pack = Pack.open(uri)
     pack.verify()
     return pack.digest
+
+
+def pack_of_prompts(file: Path, out: Path) -> str:
+    """Writes the pack that a file of a team's prompts stands for, and returns its digest.
+
+    Raises:
+        AssayError: Names file, line and field of a broken row; never shows a value.
+    """
+    check_size(file.name, file.stat().st_size)
+    return write_prompts_pack(file.read_bytes(), file.name, out)

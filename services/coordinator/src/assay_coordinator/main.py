@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from dataclasses import replace
 from typing import NoReturn
 
 import grpc
 
+from assay_coordinator.canaries import Canaries
 from assay_coordinator.peers import Peers
 from assay_coordinator.servicer import CoordinationServicer
 from assay_coordinator.settings import CoordinatorSettings
@@ -50,10 +52,16 @@ async def run(settings: CoordinatorSettings) -> None:
         turns=Turns(TurnStore(store.engine), places),
     )
     runner = StudyRunner(context)
+    of_canaries = replace(
+        context, records=StudyRecords(settings.database_url, "canaries"), kind="canary"
+    )
+    canary_runner = StudyRunner(of_canaries)
     background = [asyncio.create_task(StudyGauges(context).run())]
 
     def register(server: grpc.aio.Server) -> list[str]:
-        servicer = CoordinationServicer(Studies(context, runner), peers)
+        studies = Studies(context, runner)
+        canaries = Canaries(of_canaries, canary_runner, studies)
+        servicer = CoordinationServicer(studies, canaries, peers)
         coordination_pb2_grpc.add_CoordinationServiceServicer_to_server(servicer, server)
         return [SERVICE]
 
@@ -61,9 +69,13 @@ async def run(settings: CoordinatorSettings) -> None:
         if membership is not None:
             await membership.join()
         launch(settings)
-        await runner.reconcile()
+        await reconcile()
         if membership is not None:
-            background.append(asyncio.create_task(membership.watch(runner.reconcile, end)))
+            background.append(asyncio.create_task(membership.watch(reconcile, end)))
+
+    async def reconcile() -> None:
+        await runner.reconcile()
+        await canary_runner.reconcile()
 
     def end() -> NoReturn:
         sys.stderr.write(f"assay-coordinator: {_lost(settings.executor_id)}\n")
@@ -77,11 +89,12 @@ async def run(settings: CoordinatorSettings) -> None:
         for task in background:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
-        await shut_down(runner)
+        await shut_down(runner, canary_runner)
         if membership is not None:
             await membership.leave()
         await peers.close()
         await context.records.close()
+        await of_canaries.records.close()
         await context.store.close()
 
 

@@ -13,6 +13,9 @@ from assay_core.resources import State
 STUDIES = Counter(
     "assay_coordinator_studies_total", "Studies by the state they reached.", ("state",)
 )
+CANARIES = Counter(
+    "assay_coordinator_canaries_total", "Canaries by the state they reached.", ("state",)
+)
 COMPARISONS = Counter(
     "assay_coordinator_comparisons_total",
     "Whole dimensions of variants compared with their parents, pass, fail or inconclusive.",
@@ -42,9 +45,11 @@ SCORES = Gauge(
 )
 
 
-def study_ended(state: State, comparisons: Iterable[Comparison] = ()) -> None:
-    """Counts a study's end, and its comparisons of whole dimensions."""
-    STUDIES.labels(state=state.value).inc()
+def study_ended(
+    state: State, comparisons: Iterable[Comparison] = (), *, kind: str = "study"
+) -> None:
+    """Counts the end of a study or of a canary, and its comparisons of whole dimensions."""
+    (CANARIES if kind == "canary" else STUDIES).labels(state=state.value).inc()
     for each in comparisons:
         if not each.scenario:
             verdict = each.verdict or Verdict.INCONCLUSIVE

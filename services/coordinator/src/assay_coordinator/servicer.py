@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any, NoReturn
+from typing import Any
 
+from assay_coordinator.canaries import Canaries
 from assay_coordinator.domain.comparison import Comparison
 from assay_coordinator.domain.progress import Progress
 from assay_coordinator.listing import page_of, page_of_comparisons
 from assay_coordinator.peers import Peers
 from assay_coordinator.planning import plan_study
+from assay_coordinator.servicer_canaries import CanaryRpcs
 from assay_coordinator.store import StudyRecord
 from assay_coordinator.studies import Studies, no_report
 from assay_coordinator.wire.results import comparison_message, gate_message, policy_from_message
@@ -22,8 +24,8 @@ from assay_coordinator.wire.views import (
     study_message,
 )
 from assay_core.auth import DEFAULT_PROJECT, current_principal
-from assay_core.errors import NotFound, Unimplemented
-from assay_core.pb import common_pb2, coordination_pb2_grpc
+from assay_core.errors import NotFound
+from assay_core.pb import common_pb2
 from assay_core.pb import coordination_pb2 as pb
 from assay_core.server import package_version
 
@@ -34,24 +36,19 @@ CAPABILITIES = (
     "studies.extend",
     "gate",
     "report",
+    "canary",
 )
-UNAVAILABLE = {
-    "CreateCanary": "replaying a team's own prompts is not part of this build yet",
-    "GetCanary": "replaying a team's own prompts is not part of this build yet",
-    "WatchCanary": "replaying a team's own prompts is not part of this build yet",
-    "CancelCanary": "replaying a team's own prompts is not part of this build yet",
-    "ListCanaries": "replaying a team's own prompts is not part of this build yet",
-    "ResumeCanary": "replaying a team's own prompts is not part of this build yet",
-}
+_CANARY_PREFIX = "canary-"
 
 Context = Any  # grpc.aio.ServicerContext; the shell raises our errors through it
 
 
-class CoordinationServicer(coordination_pb2_grpc.CoordinationServiceServicer):
-    """The contract's RPCs over `Studies`."""
+class CoordinationServicer(CanaryRpcs):
+    """The contract's RPCs over `Studies` and `Canaries`."""
 
-    def __init__(self, studies: Studies, peers: Peers) -> None:
+    def __init__(self, studies: Studies, canaries: Canaries, peers: Peers) -> None:
         self._studies = studies
+        self._canaries = canaries
         self._peers = peers
 
     async def CreateStudy(
@@ -160,8 +157,8 @@ class CoordinationServicer(coordination_pb2_grpc.CoordinationServiceServicer):
         self, request: pb.GetReportRequest, context: Context
     ) -> pb.GetReportResponse:
         """See coordination.proto."""
-        await self._visible(request.study_id)
-        record, comparisons = await self._studies.comparisons(request.study_id)
+        reported = await self._reported(request.study_id)
+        record, comparisons = await reported.comparisons(request.study_id)
         if not record.status.report:
             raise no_report(record)
         return pb.GetReportResponse(
@@ -174,12 +171,12 @@ class CoordinationServicer(coordination_pb2_grpc.CoordinationServiceServicer):
         self, request: pb.DownloadReportRequest, context: Context
     ) -> AsyncIterator[pb.DownloadReportResponse]:
         """See coordination.proto."""
-        await self._visible(request.study_id)
+        reported = await self._reported(request.study_id)
         form = request.format or "html"
         if request.include_examples:
-            content = await self._studies.report_with_examples(request.study_id, form)
+            content = await reported.report_with_examples(request.study_id, form)
         else:
-            content = await self._studies.report_file(request.study_id, form)
+            content = await reported.report_file(request.study_id, form)
         for start in range(0, len(content), CHUNK_BYTES):
             yield pb.DownloadReportResponse(chunk=content[start : start + CHUNK_BYTES])
 
@@ -207,43 +204,6 @@ class CoordinationServicer(coordination_pb2_grpc.CoordinationServiceServicer):
             entries=[leaderboard_message(entry) for entry in page], next_page_token=token
         )
 
-    async def CreateCanary(
-        self, request: pb.CreateCanaryRequest, context: Context
-    ) -> pb.CreateCanaryResponse:
-        """See coordination.proto."""
-        _not_yet("CreateCanary")
-
-    async def GetCanary(
-        self, request: pb.GetCanaryRequest, context: Context
-    ) -> pb.GetCanaryResponse:
-        """See coordination.proto."""
-        _not_yet("GetCanary")
-
-    async def WatchCanary(
-        self, request: pb.WatchCanaryRequest, context: Context
-    ) -> AsyncIterator[pb.WatchCanaryResponse]:
-        """See coordination.proto."""
-        _not_yet("WatchCanary")
-        yield pb.WatchCanaryResponse()  # makes this an asynchronous generator
-
-    async def CancelCanary(
-        self, request: pb.CancelCanaryRequest, context: Context
-    ) -> pb.CancelCanaryResponse:
-        """See coordination.proto."""
-        _not_yet("CancelCanary")
-
-    async def ListCanaries(
-        self, request: pb.ListCanariesRequest, context: Context
-    ) -> pb.ListCanariesResponse:
-        """See coordination.proto."""
-        _not_yet("ListCanaries")
-
-    async def ResumeCanary(
-        self, request: pb.ResumeCanaryRequest, context: Context
-    ) -> pb.ResumeCanaryResponse:
-        """See coordination.proto."""
-        _not_yet("ResumeCanary")
-
     async def GetServerInfo(
         self, request: pb.GetServerInfoRequest, context: Context
     ) -> pb.GetServerInfoResponse:
@@ -253,7 +213,6 @@ class CoordinationServicer(coordination_pb2_grpc.CoordinationServiceServicer):
             version=package_version(),
             apis=["assay.coordination.v1"],
             capabilities=[*CAPABILITIES, *(f"dimension.{d}" for d in self._peers.dimensions)],
-            unavailable=UNAVAILABLE,
         )
         return pb.GetServerInfoResponse(info=info)
 
@@ -261,6 +220,14 @@ class CoordinationServicer(coordination_pb2_grpc.CoordinationServiceServicer):
 
     async def _study(self, study_id: str) -> pb.Study:
         return study_message(await self._studies.view(study_id))
+
+    async def _reported(self, study_id: str) -> Studies:
+        """Where a report is: of a study, or of a canary."""
+        if study_id.startswith(_CANARY_PREFIX):
+            await self._visible_canary(study_id)
+            return self._canaries
+        await self._visible(study_id)
+        return self._studies
 
     async def _visible(self, study_id: str) -> None:
         """A study of a project that the caller may not see does not exist for them."""
@@ -281,7 +248,3 @@ def _of_report(record: StudyRecord, comparisons: list[Comparison]) -> list[Compa
         for comparison in comparisons
         if not comparison.scenario and comparison.parser_version == record.spec.main_parser
     ]
-
-
-def _not_yet(what: str) -> NoReturn:
-    raise Unimplemented(UNAVAILABLE[what], reason="NOT_IN_THIS_BUILD")

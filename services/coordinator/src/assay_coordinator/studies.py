@@ -87,7 +87,7 @@ class Studies:
     async def _create(
         self, project: str, request_id: str, spec: StudySpec, extension: Extension | None = None
     ) -> StudyRecord:
-        study_id = f"study-{uuid.uuid4().hex[:12]}"
+        study_id = f"{self._context.kind}-{uuid.uuid4().hex[:12]}"
         record, created = await self._context.records.create(
             study_id, project, request_id, spec, extension
         )

@@ -117,17 +117,14 @@ async def upload(
     pack: Annotated[Path, typer.Argument(help="Directory of a pack.")],
 ) -> None:
     """Upload a pack to the services' object store; studies then name it by the printed URI."""
-    folder = pack.expanduser()
     session.output.note(f"checking {pack}")
-    paths = await asyncio.to_thread(_packs().paths_of, folder)
-    async with _depot(session) as stub:
-        answer = await call(stub.UploadPack, _pieces(folder, paths), timeout=UPLOAD_SECONDS)
+    kept = await upload_pack(session, pack.expanduser())
 
     def render() -> None:
-        session.output.line(answer.pack.digest)
-        session.output.line(answer.pack.uri)
+        session.output.line(kept.digest)
+        session.output.line(kept.uri)
 
-    session.output.result(answer, render)
+    session.output.result(pack_pb2.UploadPackResponse(pack=kept), render)
 
 
 @command(app, "list")
@@ -168,6 +165,18 @@ async def show_pack(
         output.line(pack.uri)
 
     output.result(answer, render)
+
+
+async def upload_pack(session: Session, folder: Path) -> pack_pb2.Pack:
+    """Uploads a good pack; one that is there already is found.
+
+    Raises:
+        AssayError: Names the file, and the line of a broken row.
+    """
+    paths = await asyncio.to_thread(_packs().paths_of, folder)
+    async with _depot(session) as stub:
+        answer = await call(stub.UploadPack, _pieces(folder, paths), timeout=UPLOAD_SECONDS)
+    return answer.pack
 
 
 def _depot(session: Session) -> AbstractAsyncContextManager[Stub]:

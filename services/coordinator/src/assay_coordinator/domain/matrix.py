@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
+from assay_coordinator.domain.canary import CanarySpec, Side
 from assay_coordinator.domain.study import ModelSpec, StudySpec
 from assay_core.errors import InvalidArgument
 from assay_core.recipes import Calibration, Recipe
@@ -25,6 +26,7 @@ class PlannedVariant:
     calibration: Calibration
     label: str
     reference_key: str  # what it is compared with: the dense parent unless the study names another
+    variant_id: str = ""  # of a variant that exists, in the compression service
 
     @property
     def is_reference(self) -> bool:
@@ -42,6 +44,8 @@ def expand(spec: StudySpec) -> list[PlannedVariant]:
     Raises:
         InvalidArgument: The study names a reference that it does not have.
     """
+    if isinstance(spec, CanarySpec):
+        return [_of_side(spec, side) for side in (spec.against, spec.variant)]
     variants = [
         variant
         for model, name in zip(spec.models, model_names(spec.models), strict=True)
@@ -63,6 +67,19 @@ def expand(spec: StudySpec) -> list[PlannedVariant]:
         )
     variants.sort(key=lambda variant: variant.key != named[0].key)
     return [replace(variant, reference_key=named[0].key) for variant in variants]
+
+
+def _of_side(spec: CanarySpec, side: Side) -> PlannedVariant:
+    return PlannedVariant(
+        key=side.key,
+        model_name=side.model_name,
+        model=side.model,
+        recipe=side.recipe,
+        calibration=spec.calibration.model_copy(update={"seed": side.calibration_seed}),
+        label=side.label,
+        reference_key=spec.against.key,
+        variant_id=side.variant_id,
+    )
 
 
 def _of_model(spec: StudySpec, model: ModelSpec, name: str) -> Iterable[PlannedVariant]:

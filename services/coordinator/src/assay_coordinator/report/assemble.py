@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from assay_coordinator.domain.canary import CanaryFacts, CanarySpec
 from assay_coordinator.domain.comparison import Comparison, GateResult
 from assay_coordinator.domain.flips import FlipGroup
 from assay_coordinator.domain.progress import EvaluationStatus, ScoreFacts, VariantStatus
@@ -40,6 +41,7 @@ class Facts:
     generated_at: float
     version: str = ""
     flips: tuple[FlipGroup, ...] = ()
+    canary: CanaryFacts | None = None
 
 
 def assemble(facts: Facts) -> ReportData:
@@ -77,6 +79,7 @@ def assemble(facts: Facts) -> ReportData:
         flips=tuple(
             sorted(facts.flips, key=lambda g: (position[g.variant_key], order[g.dimension]))
         ),
+        canary=facts.canary,
         not_run=tuple(_not_run(facts, evaluations)),
         estimand=_estimand(spec),
         provenance=tuple(_provenance(facts, evaluations)),
@@ -229,6 +232,11 @@ def _not_run(facts: Facts, evaluations: Sequence[EvaluationStatus]) -> list[NotR
 
 def _estimand(spec: StudySpec) -> str:
     rows = f"at most {spec.row_limit} rows per scenario" if spec.row_limit else "all rows"
+    if isinstance(spec, CanarySpec):
+        return (
+            f"These numbers are about these weights on {rows} of these prompts, under this load on "
+            f"this machine: {spec.load.sentence}; parser {spec.main_parser}."
+        )
     return (
         f"These numbers are about these weights on {rows} of this data pack, with prompt profile "
         f"“{spec.prompts_asked}”, sampling profile “{spec.sampling_profile}”, parser "

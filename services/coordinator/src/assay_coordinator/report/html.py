@@ -90,6 +90,7 @@ def _environment() -> Environment:
         span=_span,
         short=_short,
         gib=_gib,
+        milliseconds=_milliseconds,
     )
     return environment
 
@@ -125,6 +126,10 @@ def _share(part: float, whole: float) -> str:
 
 def _gib(size: int | None) -> str:
     return f"{size / 2**30:.2f} GiB" if size else _NOTHING
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{1000 * seconds:,.0f} ms"
 
 
 def _short(digest: str) -> str:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from assay_coordinator.domain.canary import CanaryFacts
 from assay_coordinator.domain.comparison import Comparison, GateResult
 from assay_coordinator.domain.flips import FlipGroup
 from assay_coordinator.domain.progress import Histogram, LayerFact, MeasuredServing
@@ -174,6 +175,7 @@ class ReportData(_Part):
     published: tuple[Published, ...] = ()
     findings: tuple[Finding, ...] = ()
     flips: tuple[FlipGroup, ...] = ()
+    canary: CanaryFacts | None = None
     not_run: tuple[NotRun, ...] = ()
     estimand: str = ""
     provenance: tuple[Fact, ...] = ()

@@ -89,7 +89,32 @@ def render_csv(data: ReportData) -> bytes:
                     "margin": comparison.margin,
                 }
             writer.writerow({name: _cell(value) for name, value in (common | row).items()})
+    for row in _canary_rows(data):
+        writer.writerow({name: _cell(value) for name, value in row.items()})
     return out.getvalue().encode()
+
+
+def _canary_rows(data: ReportData) -> list[dict[str, object]]:
+    """What a canary compares, in percent; the metric says what."""
+    if data.canary is None:
+        return []
+    return [
+        {
+            "schema_version": data.schema_version,
+            "study_id": data.study_id,
+            "variant": data.canary.variant.key,
+            "dimension": "canary",
+            "metric": each.name,
+            "reference": data.canary.reference.key,
+            "difference": 100 * each.value,
+            "difference_low": 100 * each.low,
+            "difference_high": 100 * each.high,
+            "n_pairs": each.n_pairs,
+            "verdict": each.verdict,
+            "margin": None if each.limit is None else 100 * each.limit,
+        }
+        for each in data.canary.measures
+    ]
 
 
 def _cell(value: object) -> object:

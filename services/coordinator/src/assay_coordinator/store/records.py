@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from assay_coordinator.domain.canary import CanaryFacts, CanarySpec
 from assay_coordinator.domain.comparison import GateResult
 from assay_coordinator.domain.extension import Extension
 from assay_coordinator.domain.study import StudySpec
@@ -50,6 +51,7 @@ class StudyStatus(BaseModel):
     report: tuple[ReportFile, ...] = ()
     failures: tuple[str, ...] = ()
     extension: Extension | None = None  # set when it is another study with more rows
+    canary: CanaryFacts | None = None  # of a canary, once both sides are replayed
 
 
 @dataclass(frozen=True)
@@ -77,10 +79,10 @@ class StudyPage:
 
 
 class StudyRecords:
-    """Studies in the resource store that every service has."""
+    """Studies, or canaries, in the resource store that every service has."""
 
-    def __init__(self, url: str) -> None:
-        self._store = ResourceStore(url, "studies", fields=_FIELDS)
+    def __init__(self, url: str, table: str = "studies") -> None:
+        self._store = ResourceStore(url, table, fields=_FIELDS)
 
     async def close(self) -> None:
         """Close connections."""
@@ -181,7 +183,8 @@ def _spec(study_id: str, document: Any) -> StudySpec:
     if found is None:
         if len(_specs) >= _MOST_SPECS:
             _specs.clear()
-        found = _specs[study_id] = StudySpec.model_validate(document)
+        kind = CanarySpec if "against" in document else StudySpec
+        found = _specs[study_id] = kind.model_validate(document)
     return found
 
 

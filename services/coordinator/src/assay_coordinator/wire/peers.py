@@ -8,6 +8,7 @@ from typing import Any
 
 from google.protobuf.json_format import MessageToDict
 
+from assay_coordinator.domain.canary import CanarySpec
 from assay_coordinator.domain.progress import (
     ArtifactFacts,
     Counts,
@@ -187,6 +188,11 @@ def evaluation_spec(
         seed=study.seed,
         row_limit=study.row_limit,
     )
+
+
+def replay(canary: CanarySpec, run: str) -> evaluation_pb2.Replay:
+    """The load of a canary; `run` names one side of it."""
+    return evaluation_pb2.Replay(run=run, **canary.load.model_dump())
 
 
 def score(message: evaluation_pb2.Score) -> ScoreFacts:

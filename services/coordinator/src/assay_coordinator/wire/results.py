@@ -71,6 +71,11 @@ def comparison_message(comparison: Comparison) -> comparison_pb2.Comparison:
     )
 
 
+def verdict_value(verdict: Verdict | None) -> comparison_pb2.Verdict.ValueType:
+    """The contract's value of a verdict."""
+    return _VERDICTS[verdict]
+
+
 def gate_message(result: GateResult) -> comparison_pb2.GateResult:
     """What the gate says."""
     return comparison_pb2.GateResult(

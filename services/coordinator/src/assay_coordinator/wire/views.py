@@ -28,7 +28,7 @@ def study_message(view: View, *, scenarios: bool = True) -> coordination_pb2.Stu
     for evaluation in view.evaluations:
         by_variant.setdefault(evaluation.variant_key, []).append(evaluation)
     order = {dimension: index for index, dimension in enumerate(record.spec.dimensions)}
-    message = record_message(record, _progress(view))
+    message = record_message(record, progress_of(view))
     for variant in view.variants:
         mine = sorted(by_variant.get(variant.key, []), key=lambda e: order[e.dimension])
         message.variants.append(
@@ -40,16 +40,18 @@ def study_message(view: View, *, scenarios: bool = True) -> coordination_pb2.Stu
 def record_message(record: StudyRecord, progress: Progress) -> coordination_pb2.Study:
     """A study without its variants, as lists show it."""
     status = record.status
-    message = coordination_pb2.Study(meta=_meta(record, progress), spec=spec_message(record.spec))
+    message = coordination_pb2.Study(
+        meta=meta_message(record, progress), spec=spec_message(record.spec)
+    )
     if status.gate is not None:
         message.gate_result.CopyFrom(gate_message(status.gate))
     html = next((file for file in status.report if file.format == "html"), None)
     if html is not None:
         message.report_uri = html.uri
     if status.started_at is not None:
-        message.start_time.CopyFrom(_seconds(status.started_at))
+        message.start_time.CopyFrom(moment_of(status.started_at))
     if status.ended_at is not None:
-        message.end_time.CopyFrom(_seconds(status.ended_at))
+        message.end_time.CopyFrom(moment_of(status.ended_at))
     if status.extension is not None:
         level = level_after(status.extension.doublings)
         message.extension.CopyFrom(
@@ -58,7 +60,8 @@ def record_message(record: StudyRecord, progress: Progress) -> coordination_pb2.
     return message
 
 
-def _meta(record: StudyRecord, progress: Progress) -> common_pb2.ResourceMeta:
+def meta_message(record: StudyRecord, progress: Progress) -> common_pb2.ResourceMeta:
+    """What every resource has."""
     return common_pb2.ResourceMeta(
         id=record.id,
         project=record.project,
@@ -71,7 +74,8 @@ def _meta(record: StudyRecord, progress: Progress) -> common_pb2.ResourceMeta:
     )
 
 
-def _progress(view: View) -> Progress:
+def progress_of(view: View) -> Progress:
+    """How far a study is over all its evaluations."""
     record = view.record
     started, ended = record.status.started_at, record.status.ended_at
     elapsed = None if started is None or ended is not None else time.time() - started
@@ -155,7 +159,8 @@ def _moment(moment: datetime) -> Timestamp:
     return stamp
 
 
-def _seconds(value: float) -> Timestamp:
+def moment_of(value: float) -> Timestamp:
+    """Seconds since 1970 as a timestamp."""
     stamp = Timestamp()
     stamp.FromNanoseconds(round(value * 1e9))
     return stamp

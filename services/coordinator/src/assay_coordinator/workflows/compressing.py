@@ -28,6 +28,8 @@ async def make_variant(work: VariantWork) -> bool:
         return True
     if work.planned.model.endpoint:
         return await _find_endpoint(work)
+    if work.planned.variant_id:
+        return await _find_variant(work)
     await work.set(state="QUEUED", phase="queued for compression", error=None)
     try:
         async with work.turn(Resource.COMPRESSION):
@@ -60,6 +62,28 @@ async def _find_endpoint(work: VariantWork) -> bool:
         return False
     artifact = wire.endpoint_artifact(work.planned.model, described)
     await work.set(artifact=artifact, state="QUEUED", phase="found", error=None)
+    return True
+
+
+async def _find_variant(work: VariantWork) -> bool:
+    """A variant that exists is used as it is."""
+    get = compression_pb2.GetVariantRequest(id=work.planned.variant_id)
+    try:
+        answer = await work.call(work.context.peers.compression.GetVariant, get, _NAME)
+    except AssayError as error:
+        await work.fail(error)
+        return False
+    variant = answer.variant
+    if wire.state_name(variant.meta.state) != "SUCCEEDED":
+        await work.fail(wire.failure(variant.meta, f"variant {variant.meta.id}"))
+        return False
+    await work.set(
+        artifact=wire.artifact(variant),
+        variant_id=variant.meta.id,
+        state="QUEUED",
+        phase="found",
+        error=None,
+    )
     return True
 
 

@@ -37,6 +37,7 @@ class Context:
     peers: Peers
     data: ObjectStore
     turns: Turns
+    kind: str = "study"  # what its records are: `study` or `canary`
 
 
 @dataclass(frozen=True)

@@ -46,11 +46,11 @@ def _log_as_we_do() -> None:
     engine.setLevel(logging.ERROR)
 
 
-async def shut_down(runner: StudyRunner) -> None:
+async def shut_down(*runners: StudyRunner) -> None:
     """Stop the engine. Workflows under way keep their state and go on after the next start."""
     try:
         async with asyncio.timeout(_SHUT_DOWN_SECONDS):
-            await runner.halt()
+            await asyncio.gather(*(runner.halt() for runner in runners))
     except TimeoutError:
         _LOG.warning("workflows_not_halted")
     await asyncio.to_thread(DBOS.destroy)

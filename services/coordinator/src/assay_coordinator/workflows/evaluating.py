@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 
+from assay_coordinator.domain.canary import CanarySpec
 from assay_coordinator.domain.progress import (
     ArtifactFacts,
     EngineFacts,
@@ -142,6 +143,9 @@ async def _plan(
     """Ask the evaluator what there is to do; a dimension that cannot be planned fails alone."""
     dimension = status.dimension
     spec = wire.evaluation_spec(work.run.spec, dimension, artifact.digest, engine)
+    if isinstance(work.run.spec, CanarySpec):
+        # The same after a crash or a resume, another on each side and in each canary.
+        spec.replay.CopyFrom(wire.replay(work.run.spec, f"{work.run.study_id}/{work.key}"))
     request = evaluation_pb2.PlanEvaluationRequest(spec=spec)
     try:
         ask = work.context.peers.evaluator(dimension).PlanEvaluation

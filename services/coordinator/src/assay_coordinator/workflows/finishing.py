@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 from assay_coordinator import statistics
 from assay_coordinator.advice import advised
+from assay_coordinator.canary_gate import canary_gate
+from assay_coordinator.canary_gate import plain_headline as canary_headline
+from assay_coordinator.domain.canary import CanaryFacts, CanarySpec
 from assay_coordinator.domain.comparison import Comparison, GateResult
 from assay_coordinator.domain.matrix import expand
 from assay_coordinator.domain.policy import Claim, GatePolicy
@@ -20,7 +23,7 @@ from assay_coordinator.metrics import study_ended
 from assay_coordinator.report.assemble import Facts, assemble, plain_headline
 from assay_coordinator.report.openmetrics import render_openmetrics
 from assay_coordinator.report.tabular import render_csv, render_json
-from assay_coordinator.store import ReportFile
+from assay_coordinator.store import ReportFile, StudyRecord
 from assay_coordinator.workflows.context import Context, Run
 from assay_coordinator.workflows.flips import flips_of_study
 from assay_coordinator.workflows.recipes import compare_recipes
@@ -54,16 +57,12 @@ async def finish_study(context: Context, run: Run) -> str:
     )
     await context.store.put_comparisons(run.study_id, comparisons)
     outcome = judge(run.spec.dimensions, variants, evaluations, comparisons)
-    gate = (
-        gate_result(run.spec.gate, run.spec, variants, comparisons)
-        if run.spec.gate is not None
-        else None
-    )
-    headline = gate.headline if gate is not None else plain_headline(comparisons, run.spec)
+    record = await context.records.get(run.study_id)
+    gate = _gate(run.spec, record.status.canary, variants, comparisons)
+    headline = gate.headline if gate is not None else _plain(run.spec, record, comparisons)
     if outcome.state is State.FAILED and outcome.error is not None:
-        headline = f"The study failed: {outcome.error.message}."
-    else:
-        record = await context.records.get(run.study_id)
+        headline = f"The {context.kind} failed: {outcome.error.message}."
+    elif context.kind == "study":
         headline = advised(
             headline,
             run.study_id,
@@ -88,6 +87,7 @@ async def finish_study(context: Context, run: Run) -> str:
             generated_at=time.time(),
             version=package_version(),
             flips=await flips_of_study(context, run.spec, evaluations, comparisons),
+            canary=record.status.canary,
         ),
     )
     await context.records.update(
@@ -103,9 +103,31 @@ async def finish_study(context: Context, run: Run) -> str:
         goal="",
     )
     await context.turns.give_back_all(run.study_id)
-    study_ended(outcome.state, comparisons)
+    study_ended(outcome.state, comparisons, kind=context.kind)
     await context.store.add_event(run.study_id, headline)
     return outcome.state.value
+
+
+def _gate(
+    spec: StudySpec,
+    canary: CanaryFacts | None,
+    variants: Sequence[VariantStatus],
+    comparisons: Sequence[Comparison],
+) -> GateResult | None:
+    """The verdict that was asked for; None where none was."""
+    if isinstance(spec, CanarySpec):
+        return canary_gate(spec.variant.key, canary.measures if canary else (), spec.limits)
+    if spec.gate is None:
+        return None
+    return gate_result(spec.gate, spec, variants, comparisons)
+
+
+def _plain(spec: StudySpec, record: StudyRecord, comparisons: Sequence[Comparison]) -> str:
+    """The answer where no verdict was asked for."""
+    if isinstance(spec, CanarySpec):
+        found = record.status.canary.measures if record.status.canary else ()
+        return canary_headline(spec.variant.key, spec.against.key, found)
+    return plain_headline(comparisons, spec)
 
 
 def judge(

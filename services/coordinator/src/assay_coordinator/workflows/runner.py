@@ -19,6 +19,7 @@ from weakref import WeakValueDictionary
 
 from dbos import DBOS, DBOSConfiguredInstance, SetWorkflowID, StepOptions
 
+from assay_coordinator.domain.canary import CanarySpec
 from assay_coordinator.domain.matrix import PlannedVariant, expand
 from assay_coordinator.domain.progress import VariantStatus
 from assay_coordinator.domain.states import ACTIVE
@@ -31,6 +32,7 @@ from assay_coordinator.workflows.evaluating import evaluate_variant
 from assay_coordinator.workflows.finishing import finish_study
 from assay_coordinator.workflows.patience import PATIENT
 from assay_coordinator.workflows.pipeline import Begun, run_variants
+from assay_coordinator.workflows.replays import compare_replays
 from assay_coordinator.workflows.stopping import end_children, mark_stopped
 from assay_coordinator.workflows.turns import Resource
 from assay_core.errors import AssayError, FailedPrecondition, Internal, NotFound
@@ -70,7 +72,7 @@ class StudyRunner(DBOSConfiguredInstance):
     """Runs and stops studies."""
 
     def __init__(self, context: Context) -> None:
-        super().__init__(config_name="studies")
+        super().__init__(config_name="studies" if context.kind == "study" else "canaries")
         self._context = context
         self._running: set[asyncio.Task[Any]] = set()
         # Told when a variant has its place at a device or an engine, by study, step and variant.
@@ -222,7 +224,8 @@ class StudyRunner(DBOSConfiguredInstance):
         count = f"{len(planned)} variant{'s' if len(planned) != 1 else ''}"
         again = f", attempt {attempt}" if attempt > 1 else ""
         await self._context.store.add_event(study_id, f"started with {count}{again}")
-        looks = run.spec.early_stopping is not None
+        # The sides of a canary come one after the other: they would slow each other.
+        looks = run.spec.early_stopping is not None or isinstance(run.spec, CanarySpec)
         return [
             Begun(key=variant.key, reference=variant.reference_key, looks=looks)
             for variant in planned
@@ -242,6 +245,8 @@ class StudyRunner(DBOSConfiguredInstance):
 
     async def _compare(self, study_id: str, attempt: int, key: str) -> int:
         run = await load_run(self._context, study_id, attempt)
+        if isinstance(run.spec, CanarySpec) and key == run.spec.variant.key:
+            await compare_replays(self._context, run, run.spec)
         return await compare_variant(self._context, run, key)
 
     async def _finish(self, study_id: str, attempt: int) -> str:
@@ -265,7 +270,7 @@ class StudyRunner(DBOSConfiguredInstance):
             )
         except FailedPrecondition:
             return
-        study_ended(State.FAILED)
+        study_ended(State.FAILED, kind=self._context.kind)
         await self._context.store.add_event(study_id, f"failed: {error.text}")
 
     async def _end(self, study_id: str, final: str) -> None:
@@ -282,7 +287,7 @@ class StudyRunner(DBOSConfiguredInstance):
             )
         except FailedPrecondition:
             return  # it had ended before
-        study_ended(state)
+        study_ended(state, kind=self._context.kind)
         await self._context.store.add_event(study_id, state.value.lower())
 
     async def _work(self, study_id: str, attempt: int, key: str, step: str) -> VariantWork:
