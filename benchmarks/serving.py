@@ -6,9 +6,10 @@ The same prompts and sampling go, in turns within one run, through
 - handle:  the bare Ray Serve handle of the served engine,
 - gateway: gRPC `Generate` of the served engine.
 
-All three engines have the same arguments, threads and weights (handle and gateway share one). A
-ratio is the median over rounds of the ratio within a round, because a machine that is shared with
-other work drifts more between rounds than within one.
+All three engines have the same arguments, threads and weights (handle and gateway share one). The
+handle gets a workload in one call, the gateway in messages as evaluators send them. A ratio is the
+median over rounds of the ratio within a round, because a machine that is shared with other work
+drifts more between rounds than within one; the interval is that of the median.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from itertools import permutations
+from math import comb
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +50,7 @@ PACK = ROOT / "packs" / "demo" / "data"
 CONTEXT = 2048
 PORT = 7492
 DEMONSTRATIONS = 16
-PER_MESSAGE = 64
+PER_MESSAGE = 128  # completions in a message of Generate, as evaluators send them
 PATHS = ("offline", "handle", "gateway")
 
 
@@ -312,7 +314,7 @@ async def latency(gateway: Gateway, requests: int) -> tuple[float, float]:
 async def main() -> None:
     """Run the rounds and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--classification-prompts", type=int, default=512)
     parser.add_argument("--sampling-prompts", type=int, default=16)
     parser.add_argument("--n", type=int, default=25, help="Completions of a sampling prompt.")
@@ -429,11 +431,29 @@ def report_processor(
 
 
 def _ratio(found: dict[str, list[dict[str, Any]]], above: str, below: str) -> str:
-    ratios = [
+    ratios = sorted(
         (a["tokens"] / a["seconds"]) / (b["tokens"] / b["seconds"])
         for a, b in zip(found[above], found[below], strict=True)
-    ]
-    return f"{statistics.median(ratios):.2f} [{min(ratios):.2f}, {max(ratios):.2f}]"
+    )
+    low, high = median_interval(ratios)
+    return f"{statistics.median(ratios):.2f} [{low:.2f}, {high:.2f}]"
+
+
+def median_interval(values: list[float], level: float = 0.95) -> tuple[float, float]:
+    """Interval of the median of sorted values by their ranks, whatever their distribution.
+
+    The median lies between the k-th from below and the k-th from above unless fewer than k of n
+    values are on one side of it, which is binomial. Five values or fewer: the least and greatest.
+    """
+    number, outside = len(values), 0.0
+    for rank in range(number // 2):
+        outside += 2 * comb(number, rank) / 2**number
+        if outside > 1 - level:
+            break
+    else:
+        rank = number // 2
+    rank = max(rank - 1, 0)
+    return values[rank], values[-1 - rank]
 
 
 if __name__ == "__main__":

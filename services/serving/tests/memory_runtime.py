@@ -40,6 +40,9 @@ class MemoryRuntime:
         self.answers_from = ""
         self.hold = asyncio.Event()
         self.hold.set()
+        self.open = asyncio.Event()
+        self.open.set()
+        self.calls: list[list[str]] = []
         self.entered = asyncio.Event()
         self.running = 0
         self.aborted = 0
@@ -58,9 +61,12 @@ class MemoryRuntime:
 
     async def generate(self, handle: str, items: Sequence[Item], digest: str):
         self.running += 1
+        self.calls.append([item.id for item in items])
         self.entered.set()
         finished = False
         try:
+            await self.open.wait()
+            yield []
             for item in items:
                 for index in item.indices:
                     await self.hold.wait()

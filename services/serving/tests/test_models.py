@@ -265,6 +265,46 @@ async def test_a_stream_is_not_read_while_the_engine_is_full(tmp_path):
     await world.registry.close()
 
 
+async def stream_of_messages(world: World, count: int) -> tuple[asyncio.Task, asyncio.Event]:
+    """A stream of as many messages, of two items each; the event is set when all are read."""
+    known, lease = await world.leased("a")
+    read = asyncio.Event()
+
+    async def batches() -> AsyncIterator[Batch]:
+        for number in range(count):
+            wanted = items(2, prefix=f"m{number}-")
+            yield Batch(lease.id, known.model.artifact_digest, wanted)
+        read.set()
+
+    async def run() -> list[str]:
+        stream = GenerateStream(world.engine(known)).run(batches())
+        return sorted([result.item_id async for results in stream for result in results])
+
+    return asyncio.create_task(run()), read
+
+
+async def test_messages_that_come_while_a_call_is_on_its_way_go_together_in_the_next(world):
+    world.runtime.open.clear()
+    running, read = await stream_of_messages(world, 4)
+    await read.wait()
+    world.runtime.open.set()
+    everything = [f"m{number}-{i}" for number in range(4) for i in range(2)]
+    assert await running == everything
+    assert world.runtime.calls == [everything[:2], everything[2:]]
+
+
+async def test_messages_for_several_replicas_go_one_by_one(tmp_path):
+    world = World(tmp_path, replicas=2)
+    world.runtime.open.clear()
+    running, read = await stream_of_messages(world, 4)
+    await read.wait()
+    world.runtime.open.set()
+    assert len(await running) == 8
+    assert world.runtime.calls == [[f"m{number}-{i}" for i in range(2)] for number in range(4)]
+    await world.manager.drain()
+    await world.registry.close()
+
+
 async def test_an_id_that_is_in_flight_is_refused(world):
     known, lease = await world.leased("a")
     world.runtime.hold.clear()

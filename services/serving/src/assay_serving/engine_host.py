@@ -89,6 +89,11 @@ class Engine:
         return self._state.handle is not None
 
     @property
+    def takes_turns(self) -> bool:
+        """Whether batches go to one place, one after another; several replicas share them."""
+        return not self.spec.external and self.spec.most_replicas == 1
+
+    @property
     def load(self) -> LoadFacts:
         """How the resident artifact was loaded."""
         return self._state.load

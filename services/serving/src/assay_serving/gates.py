@@ -103,6 +103,11 @@ class InFlightLimit:
         return self._used
 
     @property
+    def free(self) -> int:
+        """Completions that may enter now."""
+        return 0 if self._queue else self._capacity - self._used
+
+    @property
     def waiting(self) -> int:
         """Batches that wait for room."""
         return len(self._queue)

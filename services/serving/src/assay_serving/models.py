@@ -1,4 +1,4 @@
-"""The models of this server: loading, leasing, unloading, and which engines run.
+"""The models of this server: loading, leasing, unloading.
 
 Ties together artifacts (what to load), engines (where), leases (who may use it) and records (what
 Get, List and Watch show). Knows no protobuf.
@@ -9,24 +9,24 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from assay_core.auth import Principal
 from assay_core.digest import digest_of, hex_of
 from assay_core.errors import FailedPrecondition, InvalidArgument, Unavailable
-from assay_serving import metrics
 from assay_serving.description import Description, describe, describe_endpoint
 from assay_serving.domain import EXTERNAL, EngineOptions
 from assay_serving.endpoints import find_endpoint
 from assay_serving.engine_host import Engine
-from assay_serving.engine_ports import EngineView, not_resident
+from assay_serving.engine_ports import not_resident
+from assay_serving.engines import Engines
 from assay_serving.lease_directory import LeaseDirectory
 from assay_serving.leases import Lease
 from assay_serving.recorder import ModelRecorder
 from assay_serving.registry import Model, ModelRecord, ModelRegistry
-from assay_serving.residency import Running, check_fits, make_room
+from assay_serving.residency import check_fits
 from assay_serving.runtime import Runtime
 from assay_serving.settings import ServingSettings
 
@@ -49,7 +49,7 @@ class LoadRequest:
 
 
 class ModelManager:
-    """Loads, leases and unloads; also the engines' residency policy.
+    """Loads, leases and unloads.
 
     Args:
         settings: Limits and allowed places.
@@ -68,22 +68,11 @@ class ModelManager:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
-        self._runtime = runtime
-        self._endpoints = endpoints
         self._registry = registry
-        self._clock = clock
-        self._engines: dict[str, Engine] = {}
         self._leases = LeaseDirectory()
-        self._starting = asyncio.Lock()
         self._recorder = ModelRecorder(registry)
+        self._engines = Engines(settings, runtime, endpoints, self._recorder, clock)
         self._draining = False
-        metrics.ENGINES.set_function(lambda: len(self._running()))
-        metrics.LEASES.set_function(lambda: self._sum(lambda e: len(e.book.held())))
-        metrics.QUEUED.set_function(lambda: self._sum(lambda e: e.book.queued))
-        metrics.IN_FLIGHT.set_function(lambda: self._sum(lambda e: e.limit.used))
-        metrics.WAITING.set_function(lambda: self._sum(lambda e: e.limit.waiting))
-
-    # -- what callers ask ------------------------------------------------------------------------
 
     async def describe(self, request: LoadRequest) -> Description:
         """What would serve an artifact or endpoint. Starts nothing.
@@ -139,7 +128,7 @@ class ModelManager:
         key = (request.project, request.request_id) if request.request_id else None
         if key is not None and (known := self._leases.repeated(key, model.id)) is not None:
             return await self._registry.get(known.model_id), known
-        engine = self._engine(description)
+        engine = self._engines.of(description)
         if ttl > 0:
             self._leases.add(lease, engine, key)
         await self._registry.put(model, request.request_id)
@@ -248,7 +237,7 @@ class ModelManager:
         engine = self._leases.remove(lease_id)
         if engine is not None:
             engine.book.release(lease_id)
-            self._wake_all()
+            self._engines.wake()
 
     def engine_of(self, model: Model) -> Engine | None:
         """The engine of a model, running or not."""
@@ -266,60 +255,7 @@ class ModelManager:
     async def drain(self) -> None:
         """Accept no more loads and stop serving queues; generations in flight go on."""
         self._draining = True
-        await asyncio.gather(*(engine.close() for engine in self._engines.values()))
-
-    # -- Residency: how many engines run ---------------------------------------------------------
-
-    @asynccontextmanager
-    async def room_for(self, engine: EngineView) -> AsyncIterator[None]:
-        """Wait for room; the idle engines that were used longest ago end first.
-
-        One engine starts at a time: two starts beside each other take longer than in turn. An
-        external endpoint takes no room.
-        """
-        if engine.spec.external:
-            yield
-            return
-        async with self._starting:
-            ended = self._make_room(engine)
-            while ended is None:
-                # Leases end by release or by time; neither needs more than a look now and then.
-                await asyncio.sleep(0.5)
-                ended = self._make_room(engine)
-            for running in ended:
-                await self._engines[running.engine_id].end("evicted")
-            yield
-
-    def _make_room(self, engine: EngineView) -> Sequence[Running] | None:
-        others = [
-            Running(each.id, each.memory_bytes, each.last_used, idle=each.book.idle)
-            for each in self._running(but=engine)
-        ]
-        return make_room(engine.memory_bytes, others, self._settings.limits)
-
-    def _running(self, but: EngineView | None = None) -> list[Engine]:
-        """Engines of ours that run: endpoints take no room here."""
-        engines = self._engines.values()
-        return [e for e in engines if e.running and e is not but and not e.spec.external]
-
-    # -- helpers ---------------------------------------------------------------------------------
-
-    def _engine(self, description: Description) -> Engine:
-        engine = self._engines.get(description.engine_id)
-        if engine is None:
-            spec = description.spec
-            engine = Engine(
-                description.engine_id,
-                spec,
-                runtime=self._endpoints if spec.external else self._runtime,
-                events=self._recorder,
-                residency=self,
-                max_in_flight=self._settings.max_in_flight,
-                memory_bytes=description.memory_bytes,
-                clock=self._clock,
-            )
-            self._engines[engine.id] = engine
-        return engine
+        await self._engines.close()
 
     def _model(self, request: LoadRequest, description: Description) -> Model:
         artifact = description.artifact
@@ -338,13 +274,6 @@ class ModelManager:
             tokenizer_digest=description.tokenizer_digest,
             chat_template_digest=description.chat_template_digest,
         )
-
-    def _wake_all(self) -> None:
-        for engine in self._engines.values():
-            engine.changed()
-
-    def _sum(self, of: Callable[[Engine], int]) -> int:
-        return sum(of(engine) for engine in self._engines.values())
 
 
 def _lease_id() -> str:

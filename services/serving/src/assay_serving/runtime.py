@@ -30,7 +30,10 @@ class Runtime(Protocol):
     def generate(
         self, handle: Any, items: Sequence[Item], digest: str
     ) -> AsyncGenerator[list[Answer], None]:
-        """Answer a batch; ending the iteration aborts what is left of it."""
+        """Answer a batch; ending the iteration aborts what is left of it.
+
+        An empty list says no more than that the engine has the batch.
+        """
 
     async def count_tokens(self, handle: Any, items: Sequence[Item]) -> list[int | Failure]:
         """Tokens of each prompt."""

@@ -178,6 +178,8 @@ async def _answer(
         for index in item.indices
     ]
     try:
+        # The tasks hand over their prompts when they first run, which is before this is read.
+        yield []
         left = len(tasks)
         while left:
             answers = [await done.get()]
