@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from services.serving.tests.conftest import scrape, until
+from services.serving.tests.prompts import PROMPTS, greedy, sampled, texts_of, tokens_of
 
 from assay_core.client import call, stream
 from assay_core.errors import (
     DataLoss,
     DeadlineExceeded,
     FailedPrecondition,
-    InvalidArgument,
     NotFound,
     OutOfRange,
 )
@@ -26,34 +25,6 @@ from assay_core.pb import serving_pb2 as pb
 
 # Every test shares the session's gateway and engine, and so its event loop does not matter.
 pytestmark = pytest.mark.engine
-
-PROMPTS = [
-    "the quick brown fox",
-    "is water wet?",
-    "a careful assistant answers",
-    "lazy dog jumps over",
-]
-
-
-def greedy(texts: Sequence[str], *, max_tokens: int = 24) -> list[Any]:
-    # Log-probabilities name the tokens, and tokens are what must be equal.
-    sampling = pb.SamplingParameters(temperature=0.0, max_tokens=max_tokens, logprobs=1)
-    return [
-        pb.GenerateItem(id=f"p{i}", text=text, sampling=sampling) for i, text in enumerate(texts)
-    ]
-
-
-def sampled(name: str, *, seed: int, max_tokens: int = 16, **fields: Any) -> Any:
-    sampling = pb.SamplingParameters(temperature=1.0, max_tokens=max_tokens)
-    return pb.GenerateItem(id=name, text=PROMPTS[0], sampling=sampling, seed=seed, **fields)
-
-
-def tokens_of(found: dict[tuple[str, int], Any]) -> dict[tuple[str, int], list[int]]:
-    return {key: [entry.token_id for entry in c.logprobs] for key, c in found.items()}
-
-
-def texts_of(found: dict[tuple[str, int], Any]) -> dict[tuple[str, int], str]:
-    return {key: completion.text for key, completion in found.items()}
 
 
 @pytest.fixture(scope="session")
@@ -131,102 +102,6 @@ async def test_no_answer_mixes_weights_while_two_holders_take_turns(client, vari
                 assert tokens_of(found) == reference[name]
 
     await asyncio.gather(use("a", 4), use("b", 4), use("a", 4))
-
-
-async def test_chat_text_and_token_ids_are_one_prompt_in_three_forms(client, variants):
-    from transformers import AutoTokenizer
-
-    turns = [("system", "be brief"), ("user", "is water wet?")]
-    rendered = "System: be brief\n\nUser: is water wet?\n\nAssistant:"
-    ids = AutoTokenizer.from_pretrained(variants["a"])(rendered).input_ids
-    sampling = pb.SamplingParameters(temperature=0.0, max_tokens=8)
-    messages = [pb.ChatMessage(role=role, content=content) for role, content in turns]
-    items = [
-        pb.GenerateItem(id="chat", chat=pb.ChatMessages(messages=messages), sampling=sampling),
-        pb.GenerateItem(id="text", text=rendered, sampling=sampling),
-        pb.GenerateItem(id="ids", tokens=pb.TokenIds(ids=ids), sampling=sampling),
-    ]
-    async with client.leased(variants["a"]) as lease:
-        found = await client.generate(lease, items)
-        counted = await call(
-            client.stub.CountTokens,
-            pb.CountTokensRequest(model_id=lease.model.meta.id, items=items),
-        )
-    assert len({completion.text for completion in found.values()}) == 1
-    assert len({completion.prompt_digest for completion in found.values()}) == 1
-    assert list(counted.counts) == [len(ids)] * 3
-    assert all(completion.prompt_tokens == len(ids) for completion in found.values())
-
-
-async def test_logprobs_of_the_completion_and_of_the_prompt(client, variants):
-    sampling = pb.SamplingParameters(
-        temperature=0.0, max_tokens=4, logprobs=3, prompt_logprobs=True
-    )
-    item = pb.GenerateItem(id="l", text=PROMPTS[0], sampling=sampling)
-    async with client.leased(variants["a"]) as lease:
-        completion = (await client.generate(lease, [item]))["l", 0]
-    assert len(completion.logprobs) == completion.completion_tokens == 4
-    for entry in completion.logprobs:
-        assert len(entry.top) == 3
-        assert entry.top[0].token_id == entry.token_id, "greedy takes the likeliest token"
-        assert entry.logprob <= 0
-    assert len(completion.prompt_logprobs) == completion.prompt_tokens - 1
-
-
-async def test_prompt_logprobs_are_the_likelihood_of_raw_text_and_of_token_ids(client, variants):
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    text = "is water wet? yes, water is wet."
-    tokenizer = AutoTokenizer.from_pretrained(variants["a"])
-    ids = tokenizer(text, return_tensors="pt").input_ids
-    model = AutoModelForCausalLM.from_pretrained(variants["a"], dtype=torch.float32).eval()
-    with torch.inference_mode():
-        log_softmax = model(ids).logits.log_softmax(-1)[0, :-1]
-    expected = log_softmax.gather(1, ids[0, 1:, None])[:, 0].tolist()
-    sampling = pb.SamplingParameters(temperature=0.0, max_tokens=1, prompt_logprobs=True)
-    items = [
-        pb.GenerateItem(id="text", text=text, sampling=sampling),
-        pb.GenerateItem(id="ids", tokens=pb.TokenIds(ids=ids[0].tolist()), sampling=sampling),
-    ]
-    async with client.leased(variants["a"]) as lease:
-        found = await client.generate(lease, items)
-    for completion in found.values():
-        scored = completion.prompt_logprobs
-        assert [entry.token_id for entry in scored] == ids[0, 1:].tolist()
-        assert [entry.logprob for entry in scored] == pytest.approx(expected, abs=1e-3)
-
-
-async def test_stop_text_ends_a_completion_and_is_not_part_of_it(client, variants):
-    async with client.leased(variants["a"]) as lease:
-        whole = (await client.generate(lease, greedy(PROMPTS[:1])))["p0", 0]
-        stop = whole.text[6:8]
-        item = greedy(PROMPTS[:1])[0]
-        item.sampling.stop.append(stop)
-        cut = (await client.generate(lease, [item]))["p0", 0]
-    assert whole.finish_reason == pb.FINISH_REASON_LENGTH
-    assert cut.finish_reason == pb.FINISH_REASON_STOP
-    assert cut.text == whole.text[: whole.text.index(stop)]
-
-
-async def test_a_bad_item_fails_alone_with_its_own_error(client, variants):
-    sampling = pb.SamplingParameters(temperature=0.0, max_tokens=8)
-    items = [
-        pb.GenerateItem(id="long", tokens=pb.TokenIds(ids=[5] * 505), sampling=sampling, n=2),
-        pb.GenerateItem(id="foreign", tokens=pb.TokenIds(ids=[99999]), sampling=sampling),
-        pb.GenerateItem(id="good", text=PROMPTS[0], sampling=sampling),
-    ]
-    async with client.leased(variants["a"]) as lease:
-        found = await client.generate(lease, items)
-    assert found["good", 0].finish_reason == pb.FINISH_REASON_LENGTH
-    for index in (0, 1):
-        long = found["long", index]
-        assert long.finish_reason == pb.FINISH_REASON_OVERLENGTH
-        assert (long.error.code, long.error.reason) == ("OUT_OF_RANGE", "OVERLENGTH")
-        assert long.prompt_tokens == 505
-    foreign = found["foreign", 0]
-    assert foreign.finish_reason == pb.FINISH_REASON_ERROR
-    assert (foreign.error.code, foreign.error.field) == ("INVALID_ARGUMENT", "prompt.tokens")
 
 
 async def test_a_lease_that_ended_or_is_for_another_artifact_is_refused(client, variants):
@@ -327,23 +202,6 @@ async def test_profiling_measures_the_leased_artifact(client, variants):
     assert measured.memory_bytes > 5 * 10**8, "torch and vLLM alone take more"
 
 
-async def test_a_malformed_message_is_refused_by_field(client, variants):
-    async with client.leased(variants["a"]) as lease:
-        for item, field in [
-            (sampled("x", seed=1, completion_indices=[2, 2]), "items[0].completion_indices"),
-            (pb.GenerateItem(id="x"), "items[0].prompt"),
-            (sampled("x", seed=1, n=257), "items[0].n"),
-        ]:
-            with pytest.raises(InvalidArgument) as refusal:
-                await client.generate(lease, [item])
-            assert refusal.value.field == field
-        twice = [sampled("x", seed=1), sampled("x", seed=2)]
-        with pytest.raises(InvalidArgument) as refusal:
-            await client.generate(lease, twice)
-        assert refusal.value.field == "items[1].id"
-        assert len(await client.generate(lease, greedy(PROMPTS))) == len(PROMPTS)
-
-
 async def test_a_corrupt_artifact_fails_by_file_and_the_resident_one_goes_on(
     client, variants, reference, tmp_path
 ):
@@ -385,25 +243,9 @@ async def test_what_cannot_be_loaded_is_refused_at_once(client, tmp_path, files,
         for name, content in files.items():
             (path / name).write_bytes(content)
     with pytest.raises(error) as refusal:
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(20):  # no engine starts in that
             await call(client.stub.LoadModel, pb.LoadModelRequest(artifact_uri=str(path)))
     assert says in refusal.value.message
-
-
-async def test_no_prompt_or_completion_text_is_in_any_log(gateway, client, variants):
-    secret = "zebra-7731-marmalade"
-    item = pb.GenerateItem(
-        id="s", text=secret, sampling=pb.SamplingParameters(max_tokens=4), seed=1
-    )
-    bad = pb.GenerateItem(id="s", text=secret, sampling=pb.SamplingParameters(temperature=-1))
-    async with client.leased(variants["a"]) as lease:
-        await client.generate(lease, [item])
-        with pytest.raises(InvalidArgument):
-            await client.generate(lease, [bad])
-    logs = [gateway.log, *(path for path in gateway.home.rglob("*") if path.is_file())]
-    logs += [path for path in _ray_folder(gateway.home).rglob("*") if path.is_file()]
-    assert len(logs) > 5
-    assert not [path for path in logs if secret.encode() in path.read_bytes()]
 
 
 async def test_the_completions_of_one_item_share_its_prefill(client, variants):
@@ -457,9 +299,3 @@ async def _used(client: Any, loading: Any) -> str:
     assert len(await client.generate(lease, greedy(PROMPTS))) == len(PROMPTS)
     await client.release(lease)
     return lease.digest
-
-
-def _ray_folder(home: Path) -> Path:
-    from assay_serving.ray_paths import ray_directory
-
-    return ray_directory(home)
