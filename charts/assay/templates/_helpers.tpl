@@ -55,6 +55,12 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 {{- default (printf "%s-data" (include "assay.fullname" .)) .Values.storage.pvc.existingClaim -}}
 {{- end -}}
 
+{{/* Port of an S3 store by its endpoint. */}}
+{{- define "assay.s3Port" -}}
+{{- $port := regexFind "[0-9]+$" (regexFind ":[0-9]+$" (trimSuffix "/" .)) -}}
+{{- default (ternary "80" "443" (hasPrefix "http://" .)) $port -}}
+{{- end -}}
+
 {{/* Host of a component's Service, as the other services write it. */}}
 {{- define "assay.address" -}}
 {{- printf "dns:///%s.%s.svc:7400" (include "assay.component" .) .root.Release.Namespace -}}
@@ -96,6 +102,12 @@ evaluator-{{ $dimension }}: evaluator
 {{- end -}}
 {{- if and (eq $v.database.type "postgres") (not $v.database.postgres.existingSecret) (not $v.database.postgres.bundled.enabled) -}}
 {{- fail "database.type=postgres needs database.postgres.existingSecret, or database.postgres.bundled.enabled=true" -}}
+{{- end -}}
+{{- if and (eq $v.storage.type "s3") (not $v.storage.s3.uri) -}}
+{{- fail "storage.type=s3 needs storage.s3.uri (s3://BUCKET/PREFIX)" -}}
+{{- end -}}
+{{- if and (eq $v.storage.type "s3") (ne $v.serving.ray.mode "embedded") -}}
+{{- fail "storage.type=s3 needs serving.ray.mode=embedded: Ray workers read checkpoints from the shared volume" -}}
 {{- end -}}
 {{- if and (eq $v.serving.ray.mode "external") (not $v.serving.ray.address) -}}
 {{- fail "serving.ray.mode=external needs serving.ray.address (HOST:PORT of the GCS)" -}}

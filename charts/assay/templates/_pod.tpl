@@ -67,6 +67,9 @@ spec:
         {{- if and (eq $root.Values.database.type "postgres") (not .stateless) }}
         {{- include "assay.databaseEnv" . | nindent 8 }}
         {{- end }}
+        {{- if and (eq $root.Values.storage.type "s3") (not .stateless) }}
+        {{- include "assay.s3Env" $root.Values.storage.s3 | nindent 8 }}
+        {{- end }}
         {{- with concat (default list .env) (default list $values.extraEnv) }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
@@ -113,7 +116,7 @@ spec:
         {{- if .claim }}
         - {name: kept, mountPath: {{ .claimPath }}, subPath: kept}
         {{- end }}
-        {{- if not .stateless }}
+        {{- if and (eq $root.Values.storage.type "pvc") (not .stateless) }}
         - {name: data, mountPath: /var/lib/assay/data}
         {{- end }}
         - {name: tmp, mountPath: /tmp}
@@ -143,7 +146,7 @@ spec:
       persistentVolumeClaim:
         claimName: {{ .claim }}
     {{- end }}
-    {{- if not .stateless }}
+    {{- if and (eq $root.Values.storage.type "pvc") (not .stateless) }}
     - name: data
       persistentVolumeClaim:
         claimName: {{ include "assay.dataClaim" $root }}
@@ -198,7 +201,7 @@ topologySpreadConstraints:
   "metrics_listen" "0.0.0.0:7500"
   "health_listen" "0.0.0.0:7600"
   "home" "/var/lib/assay/home"
-  "data_uri" "file:///var/lib/assay/data"
+  "data_uri" (ternary $v.storage.s3.uri "file:///var/lib/assay/data" (eq $v.storage.type "s3"))
   "auth_tokens_file" "/etc/assay/tokens/tokens.yaml"
   "log_level" $v.log.level
   "log_format" $v.log.format
@@ -271,6 +274,23 @@ spec:
   resources:
     requests:
       storage: {{ .root.Values.database.sqlite.size }}
+{{- end -}}
+
+{{/* What the driver of S3 reads, of storage.s3; the keys themselves only from the Secret. */}}
+{{- define "assay.s3Env" -}}
+{{- with .endpoint }}
+- {name: AWS_ENDPOINT_URL, value: {{ . | quote }}}
+{{- end }}
+{{- with .region }}
+- {name: AWS_DEFAULT_REGION, value: {{ . | quote }}}
+{{- end }}
+{{- with .existingSecret }}
+{{- range list "AWS_ACCESS_KEY_ID" "AWS_SECRET_ACCESS_KEY" "AWS_SESSION_TOKEN" }}
+- name: {{ . }}
+  valueFrom:
+    secretKeyRef: {name: {{ $.existingSecret }}, key: {{ . }}{{ if eq . "AWS_SESSION_TOKEN" }}, optional: true{{ end }}}
+{{- end }}
+{{- end }}
 {{- end -}}
 
 {{/* Volumes and mounts of read-only data: list of {name, claimName, mountPath}. */}}
