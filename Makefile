@@ -42,6 +42,15 @@ mlflow: .venv/.mlflow ## Add MLflow to the environment of the command line (assa
 .venvs/mlflow-server/.ready: locks/mlflow-server.lock tools/env.sh
 	@tools/env.sh .venvs/mlflow-server locks/mlflow-server.lock
 
+# auto-gptq, an optional backend for CUDA machines; nothing of ours is installed beside it.
+.venvs/autogptq/.ready: locks/autogptq.lock tools/env.sh
+	@tools/env.sh .venvs/autogptq locks/autogptq.lock
+
+.PHONY: autogptq
+autogptq: .venvs/compression/.ready ## Make the environment of auto-gptq; refuses a machine without CUDA
+	@.venvs/compression/bin/python -m assay_compression.autogptq --check
+	@$(MAKE) --no-print-directory .venvs/autogptq/.ready
+
 .PHONY: lock
 lock: .venv/.ready ## Resolve the locks again (locks/*.lock); versions stay unless LOCK_ARGS=--upgrade
 	@python3 tools/lock.py $(LOCK_ARGS)
@@ -110,6 +119,10 @@ test-gptqmodel: .venvs/compression/.ready .venvs/gptqmodel/.ready ## The GPTQ fo
 test-mlflow: mlflow .venvs/mlflow-server/.ready ## The export to MLflow, to a database and to a tracking server
 	@ASSAY_REQUIRE=mlflow .venv/bin/python -m pytest services/cli/tests/test_mlflow.py
 
+.PHONY: test-autogptq
+test-autogptq: .venvs/compression/.ready .venvs/autogptq/.ready ## Our calls of auto-gptq against the library itself; needs no CUDA
+	@.venvs/compression/bin/python -m pytest services/compression/tests/test_autogptq.py -m "autogptq or compression"
+
 .PHONY: test-serving
 test-serving: .venvs/serving/.ready ## Tests of serving, with a real vLLM engine, and of scoring
 	@.venvs/serving/bin/python -m pytest services/serving services/scoring -m "not slow"
@@ -129,7 +142,11 @@ test-scaling: .venvs/serving/.ready ## An engine that scales from one replica to
 .PHONY: test-external
 test-external: setup ## An endpoint that is not ours, a `vllm serve` process: generations, and a study
 	@.venvs/serving/bin/python -m pytest services/serving/tests/test_vllm_serve.py
-	@.venv/bin/python -m pytest tests/external
+	@.venv/bin/python -m pytest tests/external/test_vllm_study.py
+
+.PHONY: test-s3
+test-s3: setup ## A study with all its data in an S3 (moto, a real HTTP server), every service a process of its own
+	@.venv/bin/python -m pytest tests/external/test_s3_study.py
 
 .PHONY: faults-serving
 faults-serving: .venvs/serving/.ready ## Kill engine, replica, Ray and gateway under load

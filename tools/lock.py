@@ -30,9 +30,11 @@ ENVIRONMENTS = {
 # extra of the command line -> its lock holds what it adds to `base`
 EXTRAS = ("mlflow",)
 
-# Tools that ours are held to, each in an environment without anything of ours.
+# Tools beside ours, each in an environment without anything of ours.
 REFERENCES = {
     "gptqmodel": ["gptqmodel~=7.6.0"],
+    # An optional backend, archived: it imports with these and not with later ones.
+    "autogptq": ["auto-gptq==0.7.1", "transformers==4.49.*", "peft==0.11.1"],
     "mlflow-server": ["mlflow~=3.17.2"],  # of the client's version in the extra
 }
 

@@ -25,11 +25,12 @@ from assay_core.pb import common_pb2, compression_pb2, compression_pb2_grpc
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """GPTQModel takes a minute to start: it is run when it is asked for by its mark."""
-    if "gptqmodel" not in config.getoption("markexpr"):
-        for item in items:
-            if item.get_closest_marker("gptqmodel"):
-                item.add_marker(pytest.mark.skip(reason="make test-gptqmodel"))
+    """What needs an environment beside ours is run when it is asked for by its mark."""
+    for mark in ("gptqmodel", "autogptq"):
+        if mark not in config.getoption("markexpr"):
+            for item in items:
+                if item.get_closest_marker(mark):
+                    item.add_marker(pytest.mark.skip(reason=f"make test-{mark}"))
 
 
 def free_port() -> int:

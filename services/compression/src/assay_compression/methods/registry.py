@@ -54,9 +54,9 @@ class Backend:
 _INTEGERS: tuple[Layout, ...] = ("dense", "packed", "packed-gptq")
 _AUTO_GPTQ = (
     "auto-gptq",
-    "archived; 0.7.1 quantizes on CUDA only and needs transformers below 5, so it cannot share "
-    "this environment; gptqmodel is its successor and keeps the format, which layout packed-gptq "
-    "writes",
+    "archived; 0.7.1 quantizes on CUDA only and needs transformers below 5, so it runs in an "
+    "environment of its own on a CUDA machine (`make autogptq`, `assay-autogptq`) and not in jobs; "
+    "layout packed-gptq writes the same format here",
 )
 _GPTQMODEL = (
     "gptqmodel",
