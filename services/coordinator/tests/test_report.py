@@ -7,6 +7,7 @@ from html import unescape
 import pytest
 from report_facts import HOSTILE, Page, evaluation, facts, page, variant
 
+from assay_coordinator.domain.canary import CanaryFacts, Measure, SideFacts
 from assay_coordinator.domain.comparison import GateResult, VariantGate
 from assay_coordinator.domain.study_file import load_study
 from assay_coordinator.report.assemble import assemble, plain_headline
@@ -151,3 +152,28 @@ def test_a_difference_that_rounds_to_nothing_has_no_sign():
     text = " ".join(page(assemble(facts(comparisons=tiny))).text)
     assert "0.0 [" in text
     assert "\N{MINUS SIGN}0.0" not in text
+
+
+def canary_facts():
+    side = SideFacts(
+        key="demo/dense/seed0", prompts=24, answered=20, refused=3, unparsable=1, overlength=0,
+        mean_completion_tokens=21.5, mean_toxicity=None, latency_p50=0.25, latency_p95=1.5,
+        latency_p99=2.0, wall_seconds=12.0, completions_per_second=2.0, tokens_per_second=43.0,
+        segments=2,
+    )  # fmt: skip
+    measure = Measure(
+        name="refusal_shift", value=0.25, low=0.1, high=0.4, level=0.95, method="Tango", n_pairs=24,
+        verdict=Verdict.FAIL, limit=0.05,
+    )  # fmt: skip
+    sides = {"reference": side, "variant": side.model_copy(update={"key": HOSTILE})}
+    return CanaryFacts(**sides, measures=(measure,), load="4 requests in flight", notes=(HOSTILE,))
+
+
+def test_a_canary_shows_both_sides_and_what_changed_and_hostile_keys_stay_text():
+    shown = page(assemble(facts(canary=canary_facts())))
+    ids = [a["id"] for tag, a in shown.tags if tag == "section"]
+    assert ids[:2] == ["scores", "canary"]
+    for text in ("250 ms", "1,500 ms", "43.0", "in 2 parts", "25.0 %", "[10.0, 40.0]", "5 %"):
+        assert text in shown.text, text
+    assert HOSTILE in shown.text
+    assert not [tag for tag, _ in shown.tags if tag == "script"]

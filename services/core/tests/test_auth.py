@@ -269,6 +269,7 @@ def test_every_method_of_the_contract_has_the_scope_its_name_says() -> None:
         "ReleaseLease",
         "RenewLease",
         "Rescore",
+        "ResumeCanary",
         "ResumeStudy",
         "Score",
         "UnloadModel",

@@ -50,6 +50,7 @@ _READ_VERBS = (
     "Plan",
     "Count",
     "Compare",
+    "Pair",
     "Evaluate",
     "Download",
     "Check",

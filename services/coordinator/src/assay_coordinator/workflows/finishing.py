@@ -56,8 +56,9 @@ async def finish_study(context: Context, run: Run) -> str:
         statistics.corrected, await context.store.comparisons(run.study_id)
     )
     await context.store.put_comparisons(run.study_id, comparisons)
-    outcome = judge(run.spec.dimensions, variants, evaluations, comparisons)
     record = await context.records.get(run.study_id)
+    compared = bool(comparisons) or record.status.canary is not None
+    outcome = judge(run.spec.dimensions, variants, evaluations, compared=compared)
     gate = _gate(run.spec, record.status.canary, variants, comparisons)
     headline = gate.headline if gate is not None else _plain(run.spec, record, comparisons)
     if outcome.state is State.FAILED and outcome.error is not None:
@@ -134,9 +135,17 @@ def judge(
     dimensions: Sequence[str],
     variants: Sequence[VariantStatus],
     evaluations: Sequence[EvaluationStatus],
-    comparisons: Sequence[Comparison],
+    *,
+    compared: bool,
 ) -> Outcome:
-    """State of the study and the list of what failed. Pure."""
+    """State of the study and the list of what failed. Pure.
+
+    Args:
+        dimensions: Dimensions that were asked for.
+        variants: Its variants.
+        evaluations: Their evaluations.
+        compared: Whether any variant could be compared with its reference.
+    """
     failures = tuple(
         f"{variant.key}: {from_document(variant.error).text}"
         for variant in variants
@@ -144,7 +153,7 @@ def judge(
     )
     scored = any(evaluation.state == "SUCCEEDED" for evaluation in evaluations)
     to_compare = any(not variant.is_reference for variant in variants)
-    if scored and (comparisons or not to_compare):
+    if scored and (compared or not to_compare):
         return Outcome(State.SUCCEEDED, None, failures)
     causes = [v.error for v in variants if v.error] + [e.error for e in evaluations if e.error]
     cause = from_document(causes[0]) if causes else None
