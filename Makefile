@@ -171,7 +171,7 @@ bench-serving: .venvs/serving/.ready ## Throughput of gateway and Ray Serve agai
 
 .PHONY: bench-serving-1b
 bench-serving-1b: .venvs/serving/.ready ## The same with a random 1B-shape model in bfloat16, few completions
-	@.venvs/serving/bin/python -m benchmarks.serving --model 1b --rounds 2 \
+	@.venvs/serving/bin/python -m benchmarks.serving --model 1b --rounds 6 \
 	  --classification-prompts 16 --sampling-prompts 1 --n 8 --tokens 32
 
 .PHONY: bench-evaluators

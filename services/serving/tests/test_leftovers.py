@@ -1,12 +1,16 @@
-"""What is left of a lost Ray: whoever writes into its folder, and nobody else."""
+"""Ray's folder has one owner; what is left of a lost Ray is whoever writes there, nobody else."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
-from assay_serving.leftovers import end_writers
+import pytest
+
+from assay_core.errors import FailedPrecondition
+from assay_serving.leftovers import end_writers, own
 
 WAIT = "import sys; f = open(sys.argv[1], sys.argv[2]); print(flush=True); sys.stdin.read()"
 
@@ -38,3 +42,12 @@ def test_writers_into_a_folder_are_ended_and_readers_and_writers_elsewhere_are_n
     finally:
         for process in (writer, *others):
             process.communicate()
+
+
+def test_a_folder_has_one_owner_until_that_ends(tmp_path):
+    first = own(tmp_path)
+    with pytest.raises(FailedPrecondition) as refusal:
+        own(tmp_path, seconds=0)
+    assert (refusal.value.reason, refusal.value.field) == ("HOME_IN_USE", "home")
+    os.close(first)
+    os.close(own(tmp_path, seconds=0))

@@ -1,15 +1,49 @@
-"""Processes of a Ray that was lost: some outlive it, and hold ports that the next Ray needs."""
+"""Ray's folder has one owner, who ends what a lost Ray left: it holds ports that the next needs."""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 
+from assay_core.errors import FailedPrecondition
+
 END_SECONDS = 10.0
+OWNER_SECONDS = 30.0
+"""Longest wait for the owner before: one that has lost its gateway takes some seconds to end."""
+
+
+def own(directory: Path, seconds: float = OWNER_SECONDS) -> int:
+    """Become the owner of Ray's folder until this process ends. Blocks while there is another.
+
+    Returns:
+        The open file that says so; closing it gives the folder up.
+
+    Raises:
+        FailedPrecondition: Another server with the same home runs Ray there.
+    """
+    descriptor = os.open(directory / "owner.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                os.close(descriptor)
+                raise FailedPrecondition(
+                    "another server with the same home runs Ray",
+                    reason="HOME_IN_USE",
+                    field="home",
+                    remedy="stop it, or start this one with a home of its own",
+                ) from None
+            time.sleep(0.1)
+        else:
+            return descriptor
 
 
 def end_writers(directory: Path) -> int:

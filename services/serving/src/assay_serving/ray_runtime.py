@@ -27,7 +27,7 @@ from assay_core.logs import exception_facts, get_logger
 from assay_serving.domain import EngineSpec, Failure, ReplicaStatus
 from assay_serving.engine.arguments import gpus, replica_numbers
 from assay_serving.engine.replica import EngineReplica
-from assay_serving.leftovers import end_writers
+from assay_serving.leftovers import end_writers, own
 from assay_serving.ray_paths import ray_directory
 from assay_serving.runtime import EngineUnreachableError, RaySettings, engine_environment
 
@@ -63,6 +63,7 @@ class RayRuntime:
         self._started = False
         self._ended = threading.Event()
         self._node: Any = None
+        self._owned: int | None = None
 
     def ensure_started(self) -> bool:
         """Start Ray and Serve, or join the configured cluster. About 10 s the first time.
@@ -72,11 +73,14 @@ class RayRuntime:
 
         Raises:
             EngineUnreachableError: It does not start.
+            FailedPrecondition: Another server runs a local Ray in the same home.
         """
         logging.getLogger("ray").setLevel(logging.WARNING)
         with self._lock:
             if self._started:
                 return False
+            if not self._settings.address and self._owned is None:
+                self._owned = own(ray_directory(self._settings.home))
             for attempt in range(1, START_ATTEMPTS + 1):
                 try:
                     self._start()
