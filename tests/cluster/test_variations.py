@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+import yaml
 from tests.cluster.cluster import (
+    CHART,
     TERMINAL,
     Client,
     Release,
@@ -23,12 +25,11 @@ from tests.cluster.conftest import client_of, installed
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
-OTHERS = (
-    "adv_demonstration", "advglue", "fairness", "ood", "privacy", "stereotype", "toxicity",
-    "utility",
-)  # fmt: skip
 # One evaluator is enough, and leaves the node room.
-ETHICS_ALONE = tuple(f"evaluators.dimensions.{name}.enabled=false" for name in OTHERS)
+DIMENSIONS = yaml.safe_load((CHART / "values.yaml").read_text())["evaluators"]["dimensions"]
+ETHICS_ALONE = tuple(
+    f"evaluators.dimensions.{name}.enabled=false" for name in DIMENSIONS if name != "ethics"
+)
 RECIPES = ({"magnitude": {"sparsity": [0.3, 0.5]}},)
 
 
