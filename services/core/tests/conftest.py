@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
+import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from object_servers import S3, gcs_server, s3_server
+from resource_drafts import FIELDS, Ticks
 
 from assay_core.auth import current_principal
 from assay_core.client import call, channel
@@ -26,6 +29,7 @@ from assay_core.pb import (
     serving_pb2,
     serving_pb2_grpc,
 )
+from assay_core.resources import ResourceStore
 from assay_core.server import Register
 from assay_core.settings import ServiceSettings
 
@@ -122,3 +126,32 @@ def register() -> Register:
 @pytest.fixture
 def settings(tmp_path: Path) -> ServiceSettings:
     return ServiceSettings(listen="127.0.0.1:0", home=tmp_path, drain_seconds=2)
+
+
+def postgres_url() -> str:
+    url = os.environ.get("ASSAY_TEST_POSTGRES_URL")
+    if url is None:
+        reason = "set ASSAY_TEST_POSTGRES_URL to run the resource store on Postgres"
+        if "postgres" in os.environ.get("ASSAY_REQUIRE", "").split(","):
+            pytest.fail(f"ASSAY_REQUIRE asks for postgres: {reason}")
+        pytest.skip(reason)
+    return url
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/db/test.sqlite"
+    return postgres_url()
+
+
+@pytest.fixture
+def table() -> str:
+    return f"t{uuid.uuid4().hex[:12]}s"
+
+
+@pytest.fixture
+async def store(url: str, table: str) -> AsyncIterator[ResourceStore]:
+    store = ResourceStore(url, table, fields=FIELDS, poll_seconds=0.2, clock=Ticks())
+    yield store
+    await store.close()

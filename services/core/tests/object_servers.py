@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -73,6 +74,8 @@ def s3_server() -> Iterator[S3]:
 @contextmanager
 def gcs_server() -> Iterator[str]:
     """Serves Google Cloud Storage from memory, to everybody; gives the endpoint."""
+    # Read when gcsfs is imported: the emulator does not speak gRPC.
+    os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
 import subprocess
 import sys
 import textwrap
-import uuid
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from resource_drafts import draft
 
 from assay_core.errors import (
     AlreadyExists,
@@ -27,67 +25,12 @@ from assay_core.errors import (
 from assay_core.pb import common_pb2
 from assay_core.resources import (
     TERMINAL,
-    Draft,
-    JsonField,
     Progress,
     ResourceStore,
     State,
     can_move,
     meta_of,
-    paging,
 )
-
-FIELDS = {
-    "model": JsonField("spec.model.uri"),
-    "bits": JsonField("spec.bits", "number"),
-    "hit": JsonField("status.hit", "boolean"),
-}
-
-
-def draft(name: str, *, request_id: str = "", project: str = "default", **spec: object) -> Draft:
-    return Draft(
-        id=name, project=project, request_id=request_id, fingerprint=repr(spec), spec=dict(spec)
-    )
-
-
-class Ticks:
-    """A clock that moves one second at every look."""
-
-    def __init__(self) -> None:
-        self.now = datetime(2026, 1, 1, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        self.now += timedelta(seconds=1)
-        return self.now
-
-
-def postgres_url() -> str:
-    url = os.environ.get("ASSAY_TEST_POSTGRES_URL")
-    if url is None:
-        reason = "set ASSAY_TEST_POSTGRES_URL to run the resource store on Postgres"
-        if "postgres" in os.environ.get("ASSAY_REQUIRE", "").split(","):
-            pytest.fail(f"ASSAY_REQUIRE asks for postgres: {reason}")
-        pytest.skip(reason)
-    return url
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/db/test.sqlite"
-    return postgres_url()
-
-
-@pytest.fixture
-def table() -> str:
-    return f"t{uuid.uuid4().hex[:12]}s"
-
-
-@pytest.fixture
-async def store(url: str, table: str) -> AsyncIterator[ResourceStore]:
-    store = ResourceStore(url, table, fields=FIELDS, poll_seconds=0.2, clock=Ticks())
-    yield store
-    await store.close()
 
 
 async def test_a_created_resource_is_read_back(store: ResourceStore) -> None:
@@ -229,134 +172,6 @@ async def test_a_record_becomes_the_contracts_meta(store: ResourceStore) -> None
     )
     assert (meta.error.code, meta.error.retryable) == ("UNAVAILABLE", True)
     assert meta.create_time.ToDatetime(UTC) == record.create_time
-
-
-async def test_every_reads_past_the_largest_page_once_each_while_states_change(
-    store: ResourceStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(paging, "MAX_SIZE", 2)
-    for name in "abcde":
-        await store.create(draft(name))
-    await store.create(draft("f", project="other"))
-    seen = []
-    async for record in store.every("default", filter="state = QUEUED"):
-        seen.append(record.id)
-        await store.update(record.id, state=State.RUNNING)
-    assert sorted(seen) == list("abcde")
-    assert [record.id async for record in store.every(None, filter="state = QUEUED")] == ["f"]
-
-
-async def test_pages_neither_skip_nor_repeat_while_rows_are_added(store: ResourceStore) -> None:
-    for index in range(7):
-        await store.create(draft(f"v{index}"))
-    await store.create(draft("z", project="other"))
-    seen: list[str] = []
-    token = ""
-    while True:
-        page = await store.list("default", page_size=3, page_token=token)
-        seen += [record.id for record in page.records]
-        await store.create(draft(f"late{len(seen)}"))
-        token = page.next_page_token
-        if not token:
-            break
-    assert seen == [f"v{index}" for index in reversed(range(7))]
-
-
-async def test_orders_are_total_and_checked(store: ResourceStore) -> None:
-    for name, state in (("a", State.RUNNING), ("b", State.PAUSED), ("c", State.RUNNING)):
-        await store.create(draft(name))
-        await store.update(name, state=state)
-    page = await store.list(None, page_size=1, order_by="state desc, id")
-    ids = [page.records[0].id]
-    while page.next_page_token:
-        page = await store.list(
-            None, page_size=1, order_by="state desc, id", page_token=page.next_page_token
-        )
-        ids.append(page.records[0].id)
-    assert ids == ["a", "c", "b"]
-    for bad in ("size", "id up", "id,", "spec desc"):
-        with pytest.raises(InvalidArgument) as caught:
-            await store.list(None, order_by=bad)
-        assert caught.value.field == "order_by"
-
-
-async def test_a_token_belongs_to_its_query(store: ResourceStore) -> None:
-    for name in "ab":
-        await store.create(draft(name))
-    token = (await store.list("default", page_size=1)).next_page_token
-    for project, wrong, condition in (
-        ("default", "nonsense", ""),
-        ("default", token + "x", ""),
-        ("default", token, 'state = "QUEUED"'),
-        ("other", token, ""),
-    ):
-        with pytest.raises(InvalidArgument) as caught:
-            await store.list(project, page_size=1, page_token=wrong, filter=condition)
-        assert caught.value.field == "page_token"
-
-
-@pytest.mark.parametrize(
-    ("condition", "expected"),
-    [
-        ("", "abc"),
-        ('state = "RUNNING"', "b"),
-        ("state = RUNNING", "b"),
-        ('state != "RUNNING"', "ac"),
-        ('model = "demo"', "ab"),
-        ('model = "demo" AND bits < 4', "b"),
-        ("bits >= 4", "ac"),
-        ("hit = true", "b"),
-        ('NOT model = "demo"', "c"),
-        ('id = "a" OR id = "c"', "ac"),
-        ('model = "demo" AND id = "b" OR id = "c"', "b"),
-        ('(model = "demo" AND id = "b") OR id = "c"', "bc"),
-        ("create_time > 2026-01-01T00:00:01Z", "bc"),
-        ('model = "it\'s"', ""),
-    ],
-)
-async def test_filters_select(store: ResourceStore, condition: str, expected: str) -> None:
-    await store.create(draft("a", model={"uri": "demo"}, bits=4))
-    await store.create(draft("b", model={"uri": "demo"}, bits=3))
-    await store.create(draft("c", model={"uri": "other"}, bits=8))
-    await store.update("b", state=State.RUNNING, status={"hit": True})
-    page = await store.list("default", filter=condition, order_by="id")
-    assert "".join(record.id for record in page.records) == expected
-
-
-@pytest.mark.parametrize(
-    ("condition", "text"),
-    [
-        ('nope = "x"', "names an unknown field: use bits, create_time, hit,"),
-        ("state = SLEEPING", "compares state with something else: use QUEUED, RUNNING,"),
-        ("bits = four", "compares bits with something else: use a number"),
-        ("create_time > yesterday", "use a time such as"),
-        ("state", "ends too early"),
-        ("state = ", "ends too early"),
-        ("(id = a", "has a ( without its )"),
-        ("id = a)", "unexpected at position 6"),
-        ("id = a id = b", "unexpected at position 7"),
-        ('id = "a', "cannot be read at position 4"),
-        ("(" * 40 + "id = a", "nested too deeply"),
-    ],
-)
-async def test_a_wrong_filter_says_what_is_wrong(
-    store: ResourceStore, condition: str, text: str
-) -> None:
-    with pytest.raises(InvalidArgument) as caught:
-        await store.list("default", filter=condition)
-    assert caught.value.field == "filter"
-    assert text in str(caught.value)
-
-
-@given(st.text(max_size=60))
-def test_no_filter_text_does_more_than_be_refused(text: str) -> None:
-    from assay_core.resources.filters import compile_filter
-    from assay_core.resources.schema import resource_table
-
-    try:
-        compile_filter(text, resource_table("things"), FIELDS)
-    except InvalidArgument as error:
-        assert error.field == "filter"
 
 
 async def test_a_watch_sees_changes_at_once_and_ends_with_the_work(store: ResourceStore) -> None:

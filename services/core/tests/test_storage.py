@@ -11,7 +11,7 @@ from assay_core.manifest import MANIFEST_NAME, build_manifest, verify, write_man
 from assay_core.storage import ObjectStore, lies_below
 
 
-@pytest.fixture(params=["file", "memory", "s3"])
+@pytest.fixture(params=["file", "memory", "s3", "gs"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
     name = uuid.uuid4().hex
     match request.param:

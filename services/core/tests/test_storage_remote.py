@@ -67,6 +67,13 @@ def test_no_credentials_at_all_are_a_refusal_too(
     assert refused(store, CALLS["check"]).reason == "STORE_ACCESS_DENIED"
 
 
+@pytest.mark.parametrize("name", ["check", "write", "list"])
+def test_a_bucket_that_google_does_not_have_is_not_found_either(gcs: str, name: str) -> None:
+    options = {"endpoint_url": gcs, "token": "anon"}
+    store = ObjectStore("gs://no-such-bucket/x", options=options, field="pack.uri")
+    assert refused(store, CALLS[name]).reason == "BUCKET_NOT_FOUND"
+
+
 @pytest.mark.parametrize("name", ["check", "size", "read", "write", "list"])
 def test_a_bucket_that_is_not_there_is_not_found_by_that_reason(s3: S3, name: str) -> None:
     store = ObjectStore("s3://no-such-bucket/x", options=s3.options(), field="pack.uri")

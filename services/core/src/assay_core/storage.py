@@ -25,7 +25,6 @@ from assay_core.manifest import MANIFEST_NAME
 from assay_core.publication import is_partial, move_or_copy, partial_of, publish_directory
 from assay_core.storage_errors import remote_errors
 
-_NO_OBJECT = "OBJECT_NOT_FOUND"
 _PROBE = ".assay-probe"
 
 
@@ -130,11 +129,7 @@ class ObjectStore:
             Unavailable: If it does not answer.
         """
         if not self._local:
-            try:
-                self.size(_PROBE)
-            except NotFound as error:
-                if error.reason != _NO_OBJECT:
-                    raise
+            self.list(_PROBE)
 
     # -- single objects --------------------------------------------------------------------------
 
@@ -192,7 +187,7 @@ class ObjectStore:
         """Writes an object so that readers see the old one or the new one, never a part."""
         path = self.path_of(key)
         if not self._local:
-            with self._errors(key):
+            with self._errors(key, only_bucket=True):
                 self._fs.pipe_file(path, data)
             return
         target = Path(path)
@@ -216,7 +211,7 @@ class ObjectStore:
     def list(self, prefix: str = "") -> list[str]:
         """Keys of all objects below `prefix`, sorted; empty if there are none."""
         base = self.path_of(prefix)
-        with self._errors(prefix):
+        with self._errors(prefix, only_bucket=True):
             found = [str(path) for path in self._fs.find(base)]
         keys = (self._relative(path) for path in found if path.startswith(f"{base}/"))
         return sorted(key for key in keys if not is_partial(key))
@@ -297,7 +292,7 @@ class ObjectStore:
         )
         for name in names:
             key = self.join(prefix, name)
-            with self._errors(key):
+            with self._errors(key, only_bucket=True):
                 self._fs.put_file(str(local / name), self.path_of(key))
         return True
 
@@ -322,17 +317,19 @@ class ObjectStore:
     def _missing(self, key: str) -> NotFound:
         return NotFound(
             f"{self.uri_of(key)} does not exist",
-            reason=_NO_OBJECT,
+            reason="OBJECT_NOT_FOUND",
             resource=f"object/{self._key(key)}",
         )
 
     @contextmanager
-    def _errors(self, key: str) -> Iterator[None]:
+    def _errors(self, key: str, *, only_bucket: bool = False) -> Iterator[None]:
+        # What is written or listed needs no object: only the bucket can be what is not there.
         if self._local:
             try:
                 yield
             except (FileNotFoundError, IsADirectoryError) as error:
                 raise self._missing(key) from error
             return
-        with remote_errors(self._scheme, self.uri_of(key), self._field, self._missing(key)):
+        missing = None if only_bucket else self._missing(key)
+        with remote_errors(self._scheme, self.uri_of(key), self._field, missing):
             yield

@@ -43,14 +43,14 @@ _LOCAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 @contextmanager
-def remote_errors(scheme: str, place: str, field: str, missing: NotFound) -> Iterator[None]:
+def remote_errors(scheme: str, place: str, field: str, missing: NotFound | None) -> Iterator[None]:
     """Turns what a remote store's driver raises into the errors of Assay.
 
     Args:
         scheme: Of the store: `s3`, `gs`.
         place: URI that messages name.
         field: Setting or request field that named the store.
-        missing: What to raise where the object is not there.
+        missing: What to raise where the object is not there; None where that would be the bucket.
 
     Raises:
         NotFound: There is no such object (`missing`) or no such bucket (BUCKET_NOT_FOUND).
@@ -60,7 +60,9 @@ def remote_errors(scheme: str, place: str, field: str, missing: NotFound) -> Ite
     try:
         yield
     except (FileNotFoundError, IsADirectoryError) as error:
-        raise (_no_bucket(place, field) if _names_bucket(error) else missing) from error
+        if missing is None or _names_bucket(error):
+            raise _no_bucket(place, field) from error
+        raise missing from error
     except PermissionError as error:
         raise _refused(scheme, place, field) from error
     except _driver_errors(scheme) as error:
