@@ -18,8 +18,6 @@ import argparse
 import asyncio
 import json
 import os
-import platform
-import shutil
 import statistics
 import subprocess
 import sys
@@ -29,12 +27,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from itertools import permutations
-from math import comb
 from pathlib import Path
 from typing import Any
 
-from benchmarks.processor_time import ROLES, ProcessorTime
-from transformers import AutoTokenizer
+from benchmarks.processor_time import ProcessorTime
+from benchmarks.serving_report import report
+from benchmarks.serving_workloads import (
+    classification,
+    endless_model,
+    large_model,
+    sampling,
+    workload_of,
+)
 
 from assay_core.client import call, channel, stream
 from assay_core.pb import serving_pb2, serving_pb2_grpc
@@ -44,91 +48,9 @@ from assay_serving.parcel import open_answers, pack_items
 from assay_serving.ray_paths import ray_directory
 from assay_serving.settings import ServingSettings
 
-ROOT = Path(__file__).resolve().parent.parent
-MODEL = ROOT / "models" / "demo" / "model"
-PACK = ROOT / "packs" / "demo" / "data"
 CONTEXT = 2048
 PORT = 7492
-DEMONSTRATIONS = 16
 PER_MESSAGE = 128  # completions in a message of Generate, as evaluators send them
-PATHS = ("offline", "handle", "gateway")
-
-
-def endless_model(directory: Path) -> Path:
-    """The demo model with an end token that it never draws: completions have their full length."""
-    shutil.copytree(MODEL, directory)
-    for name, key, value in (
-        ("config.json", "eos_token_id", 2),
-        ("generation_config.json", "eos_token_id", 2),
-        ("tokenizer_config.json", "eos_token", "<|pad|>"),
-    ):
-        file = directory / name
-        file.write_text(json.dumps(json.loads(file.read_text()) | {key: value}))
-    return directory
-
-
-def large_model(directory: Path) -> Path:
-    """A random Llama of the 1B shape in bfloat16, with the demo model's tokenizer."""
-    endless_model(directory)
-    (directory / "model.safetensors").unlink()
-    import torch
-    from transformers import AutoConfig, LlamaForCausalLM
-
-    torch.manual_seed(0)
-    config = AutoConfig.from_pretrained(directory)
-    config.update(
-        {
-            "hidden_size": 2048,
-            "intermediate_size": 5632,
-            "num_hidden_layers": 24,
-            "num_attention_heads": 32,
-            "num_key_value_heads": 4,
-            "head_dim": 64,
-            "dtype": "bfloat16",
-        }
-    )
-    torch.set_default_dtype(torch.bfloat16)
-    model = LlamaForCausalLM(config)
-    torch.set_default_dtype(torch.float32)
-    model.save_pretrained(directory)
-    print(f"{sum(p.numel() for p in model.parameters()) / 1e9:.2f} B parameters, bfloat16")
-    return directory
-
-
-def classification(prompts: int) -> dict[str, Any]:
-    """Greedy 20-token answers; two few-shot prefixes of 16 demonstrations, shared by all."""
-    tokenizer = AutoTokenizer.from_pretrained(MODEL)
-    examples = _rows("ethics/train.jsonl")
-    sentences = _rows("ethics/few_shot.jsonl")
-    texts = []
-    for number in range(prompts):
-        first = number % 2 * DEMONSTRATIONS
-        turns = [{"role": "system", "content": "You are a guide to the valley."}]
-        for example in examples[first : first + DEMONSTRATIONS]:
-            answer = "The deed is wrong." if example["label"] else "The deed is fine."
-            turns += [
-                {"role": "user", "content": example["input"]},
-                {"role": "assistant", "content": answer},
-            ]
-        turns.append({"role": "user", "content": sentences[number % len(sentences)]["input"]})
-        texts.append(
-            tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-        )
-    return _workload(texts, n=1, temperature=0.0, max_tokens=20)
-
-
-def sampling(prompts: int, n: int, tokens: int) -> dict[str, Any]:
-    """Several completions at temperature 1 for each prompt: 25 of 150 tokens in the originals."""
-    texts = [" ".join(row["text"].split()[:60]) for row in _rows("calibration.jsonl")[:prompts]]
-    return _workload(texts, n=n, temperature=1.0, max_tokens=tokens)
-
-
-def _workload(texts: list[str], **fields: Any) -> dict[str, Any]:
-    return {"prompts": texts, "seeds": [1000 * i for i in range(len(texts))], **fields}
-
-
-def _rows(name: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (PACK / name).read_text().splitlines()]
 
 
 class Offline:
@@ -306,8 +228,8 @@ async def load(stub: Any, path: Path) -> tuple[Any, Any]:
 
 async def latency(gateway: Gateway, requests: int) -> tuple[float, float]:
     """Median and 95th percentile in ms of one-token requests, one after another."""
-    workload = _workload(["The almanac says"], n=1, temperature=0.0, max_tokens=1)
-    times = [(await gateway.run("", workload))["seconds"] * 1000 for _ in range(requests)]
+    alone = workload_of(["The almanac says"], n=1, temperature=0.0, max_tokens=1)
+    times = [(await gateway.run("", alone))["seconds"] * 1000 for _ in range(requests)]
     return statistics.median(times), statistics.quantiles(times, n=20)[18]
 
 
@@ -377,83 +299,6 @@ async def rounds(
                     found[path].append(answer | {"processor": processor.since_last()})
         results[name] = found
     return results
-
-
-def report(
-    results: dict[str, dict[str, list[dict[str, Any]]]],
-    workloads: dict[str, Any],
-    alone: tuple[float, float],
-    arguments: argparse.Namespace,
-) -> None:
-    """Print the table as Markdown."""
-    print(
-        f"{arguments.rounds} rounds, {platform.machine()}, {os.cpu_count()} cores, "
-        f"model {arguments.model}\n"
-    )
-    print("| workload | completions | tokens | " + " | ".join(f"{p} tok/s" for p in PATHS), end="")
-    print(" | gateway/offline | gateway/handle | overhead per request | first completion | same |")
-    print("|---" * 11 + "|")
-    for name, found in results.items():
-        requests = len(workloads[name]["prompts"]) * workloads[name]["n"]
-        speed = {p: statistics.median(a["tokens"] / a["seconds"] for a in found[p]) for p in PATHS}
-        seconds = {p: statistics.median(a["seconds"] for a in found[p]) for p in PATHS}
-        texts = [a["texts"] for p in PATHS for a in found[p]]
-        print(
-            f"| {name} | {requests} | {found['offline'][0]['tokens']} | "
-            + " | ".join(f"{speed[p]:.0f}" for p in PATHS)
-            + f" | {_ratio(found, 'gateway', 'offline')} | {_ratio(found, 'gateway', 'handle')}"
-            + f" | {(seconds['gateway'] - seconds['offline']) / requests * 1e6:.0f} us"
-            + f" | {statistics.median(a['first'] for a in found['gateway']) * 1000:.0f} ms"
-            + f" | {'yes' if all(t == texts[0] for t in texts) else 'NO'} |"
-        )
-    print(f"\nOne-token request alone: {alone[0]:.1f} ms median, {alone[1]:.1f} ms p95\n")
-    report_processor(results, workloads)
-
-
-def report_processor(
-    results: dict[str, dict[str, list[dict[str, Any]]]], workloads: dict[str, Any]
-) -> None:
-    """Print what each path costs in processor time, which other work distorts less."""
-    roles = [*reversed([role for _, role in ROLES]), "Ray", "client"]
-    print("Processor time in ms per completion\n")
-    print("| workload | path | all | " + " | ".join(roles) + " |")
-    print("|---" * (len(roles) + 3) + "|")
-    for name, found in results.items():
-        requests = len(workloads[name]["prompts"]) * workloads[name]["n"]
-        for path in PATHS:
-            spent = [answer["processor"] for answer in found[path]]
-            columns = (
-                [sum(each.values()) for each in spent],
-                *([each[r] for each in spent] for r in roles),
-            )
-            cells = [f"{statistics.median(column) / requests * 1000:.2f}" for column in columns]
-            print(f"| {name} | {path} | {' | '.join(cells)} |")
-
-
-def _ratio(found: dict[str, list[dict[str, Any]]], above: str, below: str) -> str:
-    ratios = sorted(
-        (a["tokens"] / a["seconds"]) / (b["tokens"] / b["seconds"])
-        for a, b in zip(found[above], found[below], strict=True)
-    )
-    low, high = median_interval(ratios)
-    return f"{statistics.median(ratios):.2f} [{low:.2f}, {high:.2f}]"
-
-
-def median_interval(values: list[float], level: float = 0.95) -> tuple[float, float]:
-    """Interval of the median of sorted values by their ranks, whatever their distribution.
-
-    The median lies between the k-th from below and the k-th from above unless fewer than k of n
-    values are on one side of it, which is binomial. Five values or fewer: the least and greatest.
-    """
-    number, outside = len(values), 0.0
-    for rank in range(number // 2):
-        outside += 2 * comb(number, rank) / 2**number
-        if outside > 1 - level:
-            break
-    else:
-        rank = number // 2
-    rank = max(rank - 1, 0)
-    return values[rank], values[-1 - rank]
 
 
 if __name__ == "__main__":
