@@ -100,11 +100,11 @@ def test_a_killed_coordinator_and_evaluator_go_on_with_the_same_canary(
         return 1
 
     followed: list[str] = []
-    eventually(lambda: progress() > 0, 60, "a running canary")
+    eventually(lambda: progress() > 0, 120, "a running canary")
     time.sleep(4)
     for name in ("coordinator", "evaluator-canary"):
         stack.kill(name)
-    out, err = process.communicate(timeout=240)
+    out, err = process.communicate(timeout=400)
     assert process.returncode == 0, err + stack.logs()
     canary = json.loads(out)["canary"]
     assert canary["meta"]["id"] == followed[0]

@@ -184,6 +184,9 @@ async def test_a_variant_against_itself_agrees(coordinator):
     )
     canary = await finished(coordinator, created.meta.id)
     assert by_name(canary)["agreement"].value == 1.0
+    assert "latency_shift" not in by_name(canary)
+    html = await report(coordinator, canary.meta.id, "html")
+    assert "their latencies do not compare" in html
     assert canary.variant.key == f"{canary.reference.key} (variant)"
     assert canary.gate_result.verdict == PASS
 

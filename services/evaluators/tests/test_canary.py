@@ -15,12 +15,14 @@ from synthetic_serving import SyntheticServing, always, serving
 from assay_core.client import call, stream
 from assay_core.errors import FailedPrecondition, InvalidArgument
 from assay_core.pb import evaluation_pb2 as pb
+from assay_core.pb import serving_pb2
 from assay_evaluators.sdk.pacing import Pace, gap
 from assay_evaluators.sdk.replaying import similarity
 from assay_evaluators.sdk.spec import Replay
 
 PROMPTS = 24
-WARM_UPS = 1
+WARM_UPS = 16
+"""Two rounds of the eight requests that are in flight unasked."""
 
 
 @pytest.fixture
@@ -68,7 +70,7 @@ def test_gaps_are_exponential_and_a_function_of_seed_and_prompt():
 async def test_an_open_loop_counts_from_when_a_request_should_have_been_sent():
     now = 100.0
     pace = Pace(Replay(run="r", arrival_rate=1000.0), 0, clock=lambda: now)
-    pace.is_warm()
+    assert pace.warm_ups([]) == []
     await pace.begin()
     now += 5.0  # the loop was kept busy elsewhere
     await pace.arrival("a")
@@ -83,13 +85,27 @@ async def test_a_closed_loop_counts_from_when_a_request_is_sent():
     now = 100.0
     pace = Pace(Replay(run="r", concurrency=2), 0, clock=lambda: now)
     assert pace.in_flight(512) == 2
-    pace.is_warm()
+    assert pace.warm_ups([]) == []
     await pace.begin()
     now += 5.0
     await pace.arrival("a")
     pace.sent("0:0")
     now += 1.0
     assert pace.timing("0:0") == {"segment": pace._segment, "arrival": 5.0, "latency": 1.0}
+
+
+def test_warm_ups_have_the_shape_of_the_replay_and_a_beginning_of_their_own():
+    item = serving_pb2.GenerateItem(id="0:5", seed=9, completion_indices=[0])
+    item.sampling.max_tokens = 64
+    item.chat.messages.add(role="system", content="Be brief.")
+    item.chat.messages.add(role="user", content="Why?")
+    pace = Pace(Replay(run="r", concurrency=2), 0)
+    made = pace.warm_ups([item] * 10)
+    assert [each.id for each in made] == [f"warm-up {k}" for k in range(4)]
+    assert [m.content for m in made[1].chat.messages] == ["warm-up 1. Be brief.", "Why?"]
+    assert made[1].sampling.max_tokens == 64
+    assert item.chat.messages[0].content == "Be brief."
+    assert len(Pace(Replay(run="r", arrival_rate=1.0), 0).warm_ups([item] * 50)) == 32
 
 
 # -- the evaluator as a process --------------------------------------------------------------------
@@ -154,7 +170,7 @@ async def test_a_killed_replay_goes_on_and_repeats_only_what_was_not_stored(
         async with evaluator("canary", address, prompts) as service:
             ended = await service.reach(created.meta.id, "SUCCEEDED")
             found = await pairs(service, ended, ended)
-    assert servicer.total - before == PROMPTS - stored + WARM_UPS
+    assert servicer.total - before == PROMPTS - stored + 2
     segments = [pair.variant.segment for pair in found]
     assert (segments.count(0), segments.count(1)) == (stored, PROMPTS - stored)
 

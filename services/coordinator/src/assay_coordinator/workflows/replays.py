@@ -18,6 +18,10 @@ from assay_core.digest import digest_of
 from assay_core.pb import evaluation_pb2
 
 _SECONDS = 600.0
+_SAME_WEIGHTS = (
+    "both sides are the same weights, which are not changed in between: the second side may find "
+    "the prompts of the first in the prefix cache, so that their latencies do not compare"
+)
 
 
 async def compare_replays(context: Context, run: Run, spec: CanarySpec) -> None:
@@ -44,7 +48,11 @@ async def compare_replays(context: Context, run: Run, spec: CanarySpec) -> None:
     patience = context.settings.peer_patience_seconds
     pairs = await patiently(read, seconds=patience, what=f"evaluator {DIMENSION}")
     variants = {variant.key: variant for variant in await store.variants(run.study_id)}
-    notes = confounders(variants[spec.variant.key].engine, variants[spec.against.key].engine)
+    sides = variants[spec.variant.key], variants[spec.against.key]
+    digests = {side.artifact.digest for side in sides if side.artifact is not None}
+    notes = [*confounders(sides[0].engine, sides[1].engine)]
+    if len(digests) == 1:
+        notes.append(_SAME_WEIGHTS)
     facts = await asyncio.to_thread(_facts, spec, pairs, _options(context, request), notes)
     await context.records.update(run.study_id, expect=ACTIVE, canary=facts)
 
@@ -53,6 +61,8 @@ def _facts(
     spec: CanarySpec, pairs: Sequence[Pair], options: Options, notes: Sequence[str]
 ) -> CanaryFacts:
     found = measures(pairs, spec.load.max_tokens, options)
+    if _SAME_WEIGHTS in notes:
+        found = [each for each in found if each.name != "latency_shift"]
     variant = side_facts(spec.variant.key, [pair.variant for pair in pairs])
     reference = side_facts(spec.against.key, [pair.reference for pair in pairs])
     interrupted = [side.key for side in (variant, reference) if side.segments > 1]

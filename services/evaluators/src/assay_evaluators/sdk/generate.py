@@ -22,7 +22,7 @@ from assay_core.pb import serving_pb2, serving_pb2_grpc
 from assay_core.storage import ObjectStore
 from assay_evaluators import metrics
 from assay_evaluators.sdk.likelihood import stored_text
-from assay_evaluators.sdk.pacing import WARM_UP, Pace, warm_up
+from assay_evaluators.sdk.pacing import WARM_UP, Pace
 from assay_evaluators.sdk.plan import Plan
 from assay_evaluators.sdk.shards import OVERLENGTH, Completion, GenerationStore
 from assay_evaluators.sdk.work import WorkItem, batches, missing_work, to_request_item
@@ -201,7 +201,9 @@ class _Attempt:
         most, size = self._limits.in_flight, self._limits.batch_completions
         if self._pace is not None:
             most, size = self._pace.in_flight(most), 1
-            yield warm_up(self._lease.id, self._lease.artifact_digest)
+            async for request in self._warm_up(self._pace, seed):
+                yield request
+                first = False
             await self._pace.begin()
         for batch in batches(rendered, size):
             wanted = sum(len(work.indices) for work, _ in batch)
@@ -222,6 +224,17 @@ class _Attempt:
                 items=[item for _, item in batch],
             )
             first = False
+
+    async def _warm_up(self, pace: Pace, seed: int) -> AsyncIterator[serving_pb2.GenerateRequest]:
+        """Requests that are neither measured nor stored, in messages of bounded size."""
+        own = (to_request_item(i, self._plan.scenarios[i.scenario], seed) for i in self._work)
+        warm = [(self._work[0], item) for item in pace.warm_ups(own)]
+        for batch in batches(warm, self._limits.batch_completions):
+            yield serving_pb2.GenerateRequest(
+                lease_id=self._lease.id,
+                artifact_digest=self._lease.artifact_digest,
+                items=[item for _, item in batch],
+            )
 
     async def _receive(self) -> None:
         async with aclosing(stream(self._stub.Generate, self._requests())) as responses:
@@ -250,8 +263,8 @@ class _Attempt:
         self._room.set()
 
     def _take(self, completion: serving_pb2.Completion) -> None:
-        if self._pace is not None and completion.id == WARM_UP:
-            self._pace.is_warm()
+        if self._pace is not None and completion.id.startswith(WARM_UP):
+            self._pace.warmed(completion.id)
             return
         entry = self._pending.get(completion.id)
         if entry is None:

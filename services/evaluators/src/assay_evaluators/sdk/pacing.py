@@ -6,8 +6,9 @@ that a slow side cannot hide its queue (coordinated omission). The gap before a 
 the seed and the prompt's id, so that both sides of a comparison, and a resumed replay, have the
 same gaps.
 
-Each stream begins with one request that is not measured: the first after a swap of weights pays for
-what later ones do not.
+Each stream begins with requests that are not measured, because the first after a change of weights
+pay for what later ones do not: some of the replay's own prompts, two rounds of what it has in
+flight, behind a beginning of their own, so that none of the prompts is in the prefix cache for it.
 """
 
 from __future__ import annotations
@@ -16,13 +17,16 @@ import asyncio
 import hashlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import islice
 
 from assay_core.pb import serving_pb2
 from assay_evaluators.sdk.spec import Replay
 
-WARM_UP = "warm-up"
-_WARM_UP_TOKENS = 8
+WARM_UP = "warm-up "
+"""What the id of a request that is not measured begins with."""
+
+_MOST_WARM_UPS = 32
 _UNIT = 2.0**-53
 
 
@@ -42,6 +46,7 @@ class Pace:
         self._seed = seed
         self._clock = clock
         self._warm = asyncio.Event()
+        self._warming: set[str] = set()
         self._began = 0.0
         self._segment = 0.0
         self._next = 0.0
@@ -51,9 +56,20 @@ class Pace:
         """Most requests in flight: of a closed loop its own, of an open one the evaluator's."""
         return limit if self._replay.arrival_rate else min(limit, self._replay.concurrency)
 
-    def is_warm(self) -> None:
-        """The request before the measured ones was answered."""
-        self._warm.set()
+    def warm_ups(self, items: Iterable[serving_pb2.GenerateItem]) -> list[serving_pb2.GenerateItem]:
+        """What is sent before the replay: two rounds of the requests that a load has in flight."""
+        most = min(_MOST_WARM_UPS, 2 * self.in_flight(_MOST_WARM_UPS))
+        made = [_as_warm_up(item, number) for number, item in enumerate(islice(items, most))]
+        self._warming = {item.id for item in made}
+        if not made:
+            self._warm.set()
+        return made
+
+    def warmed(self, item_id: str) -> None:
+        """One of them was answered."""
+        self._warming.discard(item_id)
+        if not self._warming:
+            self._warm.set()
 
     async def begin(self) -> None:
         """Wait for the warm-up; time counts from here."""
@@ -89,19 +105,13 @@ def gap(seed: int, sample_id: str, rate: float) -> float:
     return -math.log1p(-uniform) / rate
 
 
-def warm_up(lease_id: str, artifact_digest: str) -> serving_pb2.GenerateRequest:
-    """The first message of a stream: a few tokens that are neither measured nor stored."""
-    message = serving_pb2.ChatMessage(role="user", content="Hello")
-    return serving_pb2.GenerateRequest(
-        lease_id=lease_id,
-        artifact_digest=artifact_digest,
-        items=[
-            serving_pb2.GenerateItem(
-                id=WARM_UP,
-                chat=serving_pb2.ChatMessages(messages=[message]),
-                sampling=serving_pb2.SamplingParameters(temperature=0, max_tokens=_WARM_UP_TOKENS),
-                seed=0,
-                completion_indices=[0],
-            )
-        ],
-    )
+def _as_warm_up(item: serving_pb2.GenerateItem, number: int) -> serving_pb2.GenerateItem:
+    """A request of the replay's own shape whose beginning no prompt of it has."""
+    warm = serving_pb2.GenerateItem()
+    warm.CopyFrom(item)
+    warm.id = f"{WARM_UP}{number}"
+    warm.completion_indices[:] = [0]
+    if warm.WhichOneof("prompt") == "chat":
+        first = warm.chat.messages[0]
+        first.content = f"{WARM_UP}{number}. {first.content}"
+    return warm
