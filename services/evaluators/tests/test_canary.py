@@ -164,15 +164,19 @@ async def test_a_killed_replay_goes_on_and_repeats_only_what_was_not_stored(
             while not stored:
                 await asyncio.sleep(0.05)
                 stored = (await service.get(created.meta.id)).meta.progress.completed
+            servicer.delay = 60.0
             await service.kill(signal.SIGKILL)
+        await asyncio.sleep(1.5)  # what was in flight may still be generated, and is lost
         servicer.delay = 0.0
         before = servicer.total
         async with evaluator("canary", address, prompts) as service:
             ended = await service.reach(created.meta.id, "SUCCEEDED")
             found = await pairs(service, ended, ended)
-    assert servicer.total - before == PROMPTS - stored + 2
     segments = [pair.variant.segment for pair in found]
-    assert (segments.count(0), segments.count(1)) == (stored, PROMPTS - stored)
+    kept = segments.count(0)
+    assert stored <= kept < PROMPTS  # the record may lag behind the shards
+    assert servicer.total - before == PROMPTS - kept + 2
+    assert segments.count(1) == PROMPTS - kept
 
 
 @pytest.fixture

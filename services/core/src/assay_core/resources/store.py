@@ -51,7 +51,7 @@ class ResourceStore:
         poll_seconds: float = 1.0,
         clock: Callable[[], datetime] = _now,
     ) -> None:
-        self._kind = table.removesuffix("s")
+        self._kind = _singular(table)
         self._table = resource_table(table)
         self._fields = dict(fields or {})
         self._poll = poll_seconds
@@ -303,6 +303,12 @@ class ResourceStore:
             resource=f"{self._kind}/{resource_id}",
             metadata={"state": current.value},
         )
+
+
+def _singular(table: str) -> str:
+    """`study` of `studies`, `variant` of `variants`."""
+    stem = table.removesuffix("ies")
+    return f"{stem}y" if stem != table else table.removesuffix("s")
 
 
 class _LostRace(Exception):  # noqa: N818  (an event between two processes, caught in `create`)
