@@ -158,8 +158,8 @@ async def test_a_killed_replay_goes_on_and_repeats_only_what_was_not_stored(
     servicer = SyntheticServing(always("Yes."))
     async with serving(servicer, tmp_path) as address:
         async with evaluator("canary", address, prompts) as service:
-            created = await service.create(replay=replay("k", concurrency=1))
             servicer.delay = 0.6  # a shard is written every five seconds
+            created = await service.create(replay=replay("k", concurrency=1))
             stored = 0
             while not stored:
                 await asyncio.sleep(0.05)
