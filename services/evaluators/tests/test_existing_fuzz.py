@@ -7,6 +7,8 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
+import decodingtrust_robustness as dtr
+import decodingtrust_texts as dtt
 import decodingtrust_writer as dt
 import pytest
 from hypothesis import given, settings
@@ -29,14 +31,14 @@ JSON = st.recursive(
 REPLY = dt.response("yes")
 USER = [{"role": "user", "content": "x"}]
 PERSON = [{"role": "user", "content": f"Task.\n{dt.fairness_rows('zero_shot_br_0.0')[0][0]}"}]
-SENTENCE = [{"role": "user", "content": dt.sentence("shake_w", 0)}]
+SENTENCE = [{"role": "user", "content": dtr.sentence("shake_w", 0)}]
 STATEMENT = next(dt.statements())[3]
 # One well-formed document per kind of file, and where a run puts it.
 FILES = {
     "stereotype": ("generations/m/benign/25_hiv.jsonl",
                    [{"user_prompt": STATEMENT, "gen_0": {"agreeability_num": 1, "output": "o"}}]),
     "toxicity": ("user_prompts/generations/m/toxic-template-0-generations.jsonl",
-                 [{"prompt": dt.toxicity_prompt("toxic", 0), "response": REPLY}]),
+                 [{"prompt": dtt.toxicity_prompt("toxic", 0), "response": REPLY}]),
     "fairness": ("results/m/zero_shot_br_0.0.json",
                  {"requests": [PERSON], "responses": [REPLY], "labels": ["no"]}),
     "privacy": ("generations/enron/zero-shot-a_s3294_m_1.jsonl",
@@ -74,8 +76,8 @@ def _with(document, path, value):
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory):
     root = dt.write_data(tmp_path_factory.mktemp("fuzz") / "DecodingTrust")
-    dt.write_ood_data(root)
-    dt.write_toxicity_data(root)
+    dtr.write_ood_data(root)
+    dtt.write_toxicity_data(root)
     return root
 
 

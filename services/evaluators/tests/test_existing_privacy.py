@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import decodingtrust_texts as dtt
 import decodingtrust_writer as dt
 import pytest
 
@@ -34,7 +35,7 @@ def root(tmp_path_factory):
     checkout = tmp_path_factory.mktemp("privacy") / "DecodingTrust"
     dt.write_json(checkout / "prompts.json", dt.prompts())
     (checkout / "data").mkdir()
-    folder = dt.write_privacy(checkout, MODEL, privacy_answer)
+    folder = dtt.write_privacy(checkout, MODEL, privacy_answer)
     dt.write_lines(folder / "scores.jsonl", [
         {"dataset": "pii", "model": MODEL, "leak_rate": 100 * PII_LEAK, "reject_rate": 0},
         {"dataset": "all", "model": "other", "privacy_score": 1.0},
@@ -94,7 +95,7 @@ def test_privacy_reports_what_does_not_count(document):
 def test_archive_names_keep_blanks_and_capitals(tmp_path):
     root = tmp_path / "DecodingTrust"
     dt.write_json(root / "prompts.json", dt.prompts())
-    folder = dt.write_privacy(root, "gpt-4-0314", privacy_answer, run=False, enron_rows=2)
+    folder = dtt.write_privacy(root, "gpt-4-0314", privacy_answer, run=False, enron_rows=2)
     assert (folder / "pii/credit card number_0shotattack_s100_gpt-4-0314_1.jsonl").exists()
     assert (folder / "pii/Ssn_0shotattack_s100_gpt-4-0314_1.jsonl").exists()
     for stray in (

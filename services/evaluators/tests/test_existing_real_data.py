@@ -8,6 +8,8 @@ from __future__ import annotations
 import csv
 import json
 
+import decodingtrust_robustness as dtr
+import decodingtrust_texts as dtt
 import decodingtrust_writer as dt
 import pytest
 
@@ -88,7 +90,7 @@ def test_ood_tasks_join_with_the_published_rows(root, prompts):
     styles = json.loads((root / "data/ood/style.json").read_text())["dev"]
     questions = json.loads((root / "data/ood/knowledge.json").read_text())["test"]
     documents: dict[str, dict] = {}
-    for task in dt.OOD_TASKS:
+    for task in dtr.OOD_TASKS:
         shots = task[-2:] in ("_0", "_1", "_2")
         if task.startswith("qa_"):
             idk = task.endswith("_idk")
@@ -112,7 +114,7 @@ def test_ood_tasks_join_with_the_published_rows(root, prompts):
 
 def test_toxicity_rows_join_by_position_and_text(root):
     folder = root / "results/toxicity/user_prompts/generations" / MODEL
-    for name, file in dt.TOXICITY_FILES.items():
+    for name, file in dtt.TOXICITY_FILES.items():
         lines = (root / "data/toxicity/user_prompts" / file).open()
         texts = [json.loads(line)["prompt"]["text"] for line in lines]
         choices = [{"index": j, "message": {"content": "fine"}} for j in range(25)]
@@ -122,7 +124,7 @@ def test_toxicity_rows_join_by_position_and_text(root):
         ])  # fmt: skip
     document = score_existing("toxicity", root / "results", parser="ct-2024-02",
                               allow_incomplete=True)  # fmt: skip
-    assert document["missing"] == [f"{name}-template-1: no file" for name in dt.TOXICITY_FILES]
+    assert document["missing"] == [f"{name}-template-1: no file" for name in dtt.TOXICITY_FILES]
     emts = {entry["emt"] for entry in document["scenarios"].values() if entry["n"]}
     assert len(emts) == 1
     assert document["score"] == pytest.approx(100 * (1 - emts.pop()))
@@ -131,7 +133,7 @@ def test_toxicity_rows_join_by_position_and_text(root):
 def test_real_phrase_lists_score_ethics_and_privacy(root):
     dt.write_ethics_run(root, MODEL, lambda scenario, k, label: f"{label.capitalize()}.</s>")
     assert score_existing("ethics", root / "results", parser="ct-2024-02")["score"] == 100.0
-    dt.write_privacy(root, "hf_m", lambda *_: "I'm sorry, I cannot share that.", enron_rows=3290)
+    dtt.write_privacy(root, "hf_m", lambda *_: "I'm sorry, I cannot share that.", enron_rows=3290)
     document = score_existing("privacy", root / "results", parser="dt-2024-09",
                               allow_incomplete=True)  # fmt: skip
     assert (document["score"], document["refusal"]) == (100.0, 1.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import decodingtrust_robustness as dtr
 import decodingtrust_writer as dt
 import pytest
 
@@ -38,7 +39,7 @@ def advglue_answer(source, task, position, label):
 
 @pytest.mark.parametrize("parser", ["ct-2024-02", "dt-2024-09"])
 def test_advglue_scores_are_those_computed_by_hand(root, parser):
-    folder = dt.write_advglue_run(root, MODEL, advglue_answer)
+    folder = dtr.write_advglue_run(root, MODEL, advglue_answer)
     dt.write_json(folder / "glue-benign-demo.json", {})
     dt.write_json(root / "results/adv-glue-plus-plus/summary.json", {
         "Accuracy": {f"/{MODEL}": 0.7}, "RR+NE": {f"/{MODEL}": 0.1},
@@ -63,8 +64,8 @@ def test_advglue_scores_are_those_computed_by_hand(root, parser):
 
 
 def test_runs_with_demonstrations_are_preferred(root):
-    dt.write_advglue_run(root, MODEL, lambda *_: "nothing", demo="")
-    dt.write_advglue_run(root, MODEL, lambda s, task, k, label: WORDS[task][label])
+    dtr.write_advglue_run(root, MODEL, lambda *_: "nothing", demo="")
+    dtr.write_advglue_run(root, MODEL, lambda s, task, k, label: WORDS[task][label])
     document = score_existing("advglue", root, parser="ct-2024-02")
     assert document["score"] == 100
     rejected = [each for each in document["files"] if each["rejected"]]
@@ -74,7 +75,7 @@ def test_runs_with_demonstrations_are_preferred(root):
 
 
 def test_an_absent_source_model_does_not_vanish_from_the_mean(root):
-    folder = dt.write_advglue_run(root, MODEL, lambda s, task, k, label: WORDS[task][label])
+    folder = dtr.write_advglue_run(root, MODEL, lambda s, task, k, label: WORDS[task][label])
     (folder / "vicuna-demo.json").unlink()
     document = score_existing("advglue", root, parser="ct-2024-02")
     assert (document["score"], document["missing"]) == (None, ["vicuna-demo.json: no file"])
@@ -101,11 +102,11 @@ def ood_answer(task, position, gold, gold_text):
 
 @pytest.mark.parametrize("layout", ["run", "archive"])
 def test_ood_scores_are_those_computed_by_hand(root, layout):
-    dt.write_ood_data(root)
+    dtr.write_ood_data(root)
     if layout == "run":
-        dt.write_ood_run(root, MODEL, ood_answer)
+        dtr.write_ood_run(root, MODEL, ood_answer)
     else:
-        folder = dt.write_ood_archive(root, ood_answer)
+        folder = dtr.write_ood_archive(root, ood_answer)
         # Not scored: in-style demonstrations, the questions' own domain; one file is empty.
         dt.write(folder / "styles/shake_p0.6_gpt-4-0314_id_8-shot_0.jsonl", "[]")
         dt.write(folder / "knowledge/qa2021_qa2020_gpt-4-0314_5-shot_1.jsonl", "[]")
@@ -123,8 +124,8 @@ def test_ood_scores_are_those_computed_by_hand(root, layout):
 
 
 def test_published_standard_and_idk_files_that_are_the_same_are_told_apart(root):
-    dt.write_ood_data(root)
-    folder = dt.write_ood_archive(root, ood_answer, ["qa_2023"])
+    dtr.write_ood_data(root)
+    folder = dtr.write_ood_archive(root, ood_answer, ["qa_2023"])
     same = (folder / "knowledge/qa2023_gpt4_standard_0-shot.jsonl").read_text()
     dt.write(folder / "knowledge/qa2023_gpt4_idk_0-shot.jsonl", same)
     document = score_existing("ood", root / "data", parser="dt-2024-09")
@@ -134,8 +135,8 @@ def test_published_standard_and_idk_files_that_are_the_same_are_told_apart(root)
 
 
 def test_rows_after_a_resumed_one_are_not_scored_against_shifted_labels(root):
-    dt.write_ood_data(root)
-    folder = dt.write_ood_run(root, MODEL, ood_answer, ["bible_p0"])
+    dtr.write_ood_data(root)
+    folder = dtr.write_ood_run(root, MODEL, ood_answer, ["bible_p0"])
     document = json.loads((folder / "style.json").read_text())
     del document["bible_p0"]["outputs"][400]
     dt.write_json(folder / "style.json", document)
@@ -161,7 +162,7 @@ def adv_answer(path, position, label):
 
 @pytest.mark.parametrize("parser", ["ct-2024-02"])
 def test_adversarial_demonstration_scores_are_those_computed_by_hand(root, parser):
-    folder = dt.write_adv_run(root, MODEL, adv_answer)
+    folder = dtr.write_adv_run(root, MODEL, adv_answer)
     name = MODEL.replace("/", "_")
     dt.write_json(folder / f"{name}_score.json", {
         "adv_demonstration": 0.8, "backdoor": {"1-avg_asr": 0.75, "avg_cacc": 1.0},
@@ -186,7 +187,7 @@ def test_spurious_answers_are_in_the_order_yes_first_whatever_the_data_file_says
              "examples": [["a", "yes"]]} for k in range(2000)]  # fmt: skip
     dt.write_lines(root / "data/adv_demonstration/spurious/PP/entail-bias/42.jsonl", rows)
     texts = ["yes"] * 1000 + ["no"] * 1000
-    dt.write_adv_archive(root, "gpt-4-0314", "spurious/PP/entail-bias", 42, texts)
+    dtr.write_adv_archive(root, "gpt-4-0314", "spurious/PP/entail-bias", 42, texts)
     document = score_existing("adv_demonstration", root, parser="ct-2024-02")
     entry = document["scenarios"]["spurious_PP_entail-bias"]
     assert (entry["score"], entry["n"], document["notes"]) == (100, 2000, [])
@@ -194,10 +195,10 @@ def test_spurious_answers_are_in_the_order_yes_first_whatever_the_data_file_says
 
 def test_without_spurious_data_the_assumption_is_said_and_other_lengths_are_refused(root):
     texts = ["yes"] * 1000 + ["no"] * 999
-    dt.write_adv_archive(root, "m", "spurious/PP/entail-bias", 0, [*texts, "no"])
-    dt.write_adv_archive(root, "m", "spurious/PP/entail-bias", 42, texts)
-    dt.write_adv_archive(root, "m", "spurious/PP_zero/entail-bias", 42, texts)
-    dt.write_adv_archive(root, "m", "backdoor/experiment2/sst-2_setup2_badword_0_asr", 42, [])
+    dtr.write_adv_archive(root, "m", "spurious/PP/entail-bias", 0, [*texts, "no"])
+    dtr.write_adv_archive(root, "m", "spurious/PP/entail-bias", 42, texts)
+    dtr.write_adv_archive(root, "m", "spurious/PP_zero/entail-bias", 42, texts)
+    dtr.write_adv_archive(root, "m", "backdoor/experiment2/sst-2_setup2_badword_0_asr", 42, [])
     document = score_existing("adv_demonstration", root, parser="ct-2024-02")
     assert document["scenarios"]["spurious_PP_entail-bias"]["score"] == 100
     assert "1,000 x yes, then 1,000 x no" in document["notes"][0]
@@ -213,7 +214,7 @@ def test_counterfactual_archive_files_need_the_data_for_their_labels(root):
     path = "counterfactual/snli_premise_cf"
     dt.write_lines(root / f"data/adv_demonstration/{path}/42.jsonl", rows)
     for seed in (42, 2333):
-        dt.write_adv_archive(root, "m_7b", path, seed, ["Maybe."] * 400)
+        dtr.write_adv_archive(root, "m_7b", path, seed, ["Maybe."] * 400)
     document = score_existing("adv_demonstration", root, parser="dt-2024-09")
     entry = document["scenarios"]["counterfactual_snli_premise_cf"]
     assert (document["model"], entry["score"], entry["n"]) == ("m_7b", 100, 400)
@@ -227,7 +228,7 @@ def test_answers_to_cut_data_are_joined_and_say_that_they_are_few(root):
              "examples": [["a", "positive"]]} for k in range(40)]  # fmt: skip
     path = "backdoor/experiment1/sst-2_setup1_badword_asr"
     dt.write_lines(root / f"data/adv_demonstration/{path}/42.jsonl", rows)
-    dt.write_adv_archive(root, "m", path, 42, ["Positive"] * 10 + ["negative"] * 30)
+    dtr.write_adv_archive(root, "m", path, 42, ["Positive"] * 10 + ["negative"] * 30)
     document = score_existing("adv_demonstration", root, parser="ct-2024-02",
                               allow_incomplete=True)  # fmt: skip
     entry = document["scenarios"]["backdoor_setup1_badword_asr"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from statistics import fmean
 
+import decodingtrust_texts as dtt
 import decodingtrust_writer as dt
 import pytest
 
@@ -27,8 +28,8 @@ def toxicity_answer(name, position, sample):
 def root(tmp_path_factory):
     checkout = tmp_path_factory.mktemp("toxicity") / "DecodingTrust"
     dt.write_json(checkout / "prompts.json", dt.prompts())
-    dt.write_toxicity_data(checkout)
-    folder = dt.write_toxicity_run(checkout, MODEL, toxicity_answer)
+    dtt.write_toxicity_data(checkout)
+    folder = dtt.write_toxicity_run(checkout, MODEL, toxicity_answer)
     dt.write(folder / "toxic-template-0-generations.jsonl.out.pkl", "cos\nsystem\n(S'false'\ntR.")
     dt.write_lines(folder / "report.jsonl", [
         {f"{MODEL}/toxic-template-0-generations-toxicity": 0.5,
@@ -91,12 +92,12 @@ def test_archive_names_and_what_is_not_scored(root, tmp_path, values):
     prompts = "data/toxicity/user_prompts"
     (checkout / prompts).symlink_to(root / prompts)
     folder = checkout / "data/toxicity/generations"
-    file = dt.TOXICITY_FILES["toxic-gpt4"]
+    file = dtt.TOXICITY_FILES["toxic-gpt4"]
     dt.write_lines(folder / f"user_prompts/{file}.gpt4.n=25.out1",
-                   dt.toxicity_lines("toxic-gpt4", toxicity_answer))  # fmt: skip
+                   dtt.toxicity_lines("toxic-gpt4", toxicity_answer))  # fmt: skip
     # Five samples instead of 25: a maximum over fewer differs.
     dt.write_lines(folder / "realtoxicityprompts/toxic.jsonl.gpt4.n=25.out0",
-                   dt.toxicity_lines("toxic", toxicity_answer, samples=5))  # fmt: skip
+                   dtt.toxicity_lines("toxic", toxicity_answer, samples=5))  # fmt: skip
     dt.write(folder / "system_prompts/toxic.jsonl.gpt4.t=0.out17", "")
     dt.write(folder / "realtoxicityprompts/toxic.jsonl.davinci.n=25.out", "")
     document = score_existing("toxicity", checkout, parser="dt-2024-09", model="gpt-4-0314",
@@ -112,7 +113,7 @@ def test_archive_names_and_what_is_not_scored(root, tmp_path, values):
 
 def test_a_row_whose_prompt_is_another_is_rejected(root, tmp_path):
     folder = tmp_path / "results/toxicity/user_prompts/generations/m"
-    lines = list(dt.toxicity_lines("toxic-gpt3.5", toxicity_answer))
+    lines = list(dtt.toxicity_lines("toxic-gpt3.5", toxicity_answer))
     # Texts repeat in this file: rows 0 and 1195 have one text, and both join.
     assert lines[0]["prompt"] == lines[1195]["prompt"]
     lines[7]["prompt"] = "other"

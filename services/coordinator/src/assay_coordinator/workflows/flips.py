@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from assay_coordinator import statistics
 from assay_coordinator.domain.comparison import Comparison
@@ -22,6 +22,7 @@ MOST = 20  # flips of a comparison that a report lists
 _LEAST = 3
 _IN_ALL = 1500  # of a whole report, so that one with 450 comparisons still opens at once
 _LOG = get_logger("assay.coordinator.flips")
+_Key = tuple[str, str, str]
 
 
 async def flips_of_study(
@@ -49,14 +50,43 @@ async def flips_of_study(
         and (comparison.reference_key, comparison.dimension) in scores
     ]
     most = max(_LEAST, min(MOST, _IN_ALL // max(1, len(compared))))
-    found = []
+    groups: dict[tuple[str, str], list[Comparison]] = {}
     for comparison in compared:
-        sides = (
-            scores[comparison.variant_key, comparison.dimension],
-            scores[comparison.reference_key, comparison.dimension],
-        )
+        groups.setdefault((comparison.reference_key, comparison.dimension), []).append(comparison)
+    found: dict[_Key, FlipGroup] = {}
+    for group in groups.values():
+        found |= await asyncio.to_thread(_of_reference, context, group, scores, most)
+    return tuple(found[_key(each)] for each in compared if _key(each) in found)
+
+
+def _of_reference(
+    context: Context,
+    comparisons: Sequence[Comparison],
+    scores: Mapping[tuple[str, str], ScoreFacts],
+    most: int,
+) -> dict[_Key, FlipGroup]:
+    """Flips of comparisons with one reference in one dimension; its verdicts are read once."""
+    reference = None
+    found = {}
+    for comparison in comparisons:
+        score = scores[comparison.variant_key, comparison.dimension]
         try:
-            found.append(await asyncio.to_thread(_flips, context, comparison, sides, most))
+            if reference is None:
+                theirs = scores[comparison.reference_key, comparison.dimension]
+                reference = read_verdicts(context.data, theirs)
+            found[_key(comparison)] = statistics.find_flips(
+                Names(
+                    comparison.variant_key,
+                    comparison.reference_key,
+                    comparison.dimension,
+                    comparison.metric,
+                    comparison.parser_version,
+                ),
+                parse_expr(score.formula),
+                read_verdicts(context.data, score),
+                reference,
+                most,
+            )
         except AssayError as error:
             _LOG.warning(
                 "flips_left_out",
@@ -64,23 +94,8 @@ async def flips_of_study(
                 dimension=comparison.dimension,
                 reason=error.reason,
             )
-    return tuple(found)
+    return found
 
 
-def _flips(
-    context: Context, comparison: Comparison, sides: tuple[ScoreFacts, ScoreFacts], most: int
-) -> FlipGroup:
-    ours, theirs = sides
-    return statistics.find_flips(
-        Names(
-            comparison.variant_key,
-            comparison.reference_key,
-            comparison.dimension,
-            comparison.metric,
-            comparison.parser_version,
-        ),
-        parse_expr(ours.formula),
-        read_verdicts(context.data, ours),
-        read_verdicts(context.data, theirs),
-        most,
-    )
+def _key(comparison: Comparison) -> _Key:
+    return comparison.variant_key, comparison.reference_key, comparison.dimension
