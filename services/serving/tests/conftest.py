@@ -165,7 +165,10 @@ class Client:
     async def until_in_flight(self, condition: Any) -> None:
         """Wait until the number of completions in the engine meets a condition."""
         name = "assay_serving_in_flight_completions"
-        await until(lambda: condition(self.metric(name)), 60)
+        async with asyncio.timeout(60):
+            # Read beside the event loop, which sends what is waited for.
+            while not condition(await asyncio.to_thread(self.metric, name)):
+                await asyncio.sleep(0.02)
 
     def metric(self, name: str) -> float:
         """A metric without labels, as Prometheus would scrape it."""

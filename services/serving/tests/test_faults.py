@@ -100,11 +100,12 @@ async def unload_by_force(gateway, client, variants):
     lease = await client.load(variants["a"])
     engine = [pid for pid, name in descendants(gateway.process.pid).items() if "VLLM::" in name]
     assert engine
-    busy = asyncio.create_task(client.generate(lease, [item("x", n=32, max_tokens=200)]))
+    long = [item(name, n=32, max_tokens=480) for name in ("x", "y")]  # seconds, however idle it is
+    busy = asyncio.create_task(client.generate(lease, long))
     await client.until_in_flight(lambda number: number > 0)
     request = pb.UnloadModelRequest(id=lease.model.meta.id, force=True)
     answer = await call(client.stub.UnloadModel, request, timeout=120)
-    assert len(await busy) == 32
+    assert len(await busy) == 64
     assert not answer.model.ready
     await until(lambda: not any(command_of(pid) for pid in engine), 60)
     with pytest.raises(FailedPrecondition) as refusal:
