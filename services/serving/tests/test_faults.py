@@ -100,12 +100,12 @@ async def unload_by_force(gateway, client, variants):
     lease = await client.load(variants["a"])
     engine = [pid for pid, name in descendants(gateway.process.pid).items() if "VLLM::" in name]
     assert engine
-    long = [item(name, n=32, max_tokens=480) for name in ("x", "y")]  # seconds, however idle it is
+    long = [item(str(i), n=32, max_tokens=480) for i in range(4)]  # seconds, however idle it is
     busy = asyncio.create_task(client.generate(lease, long))
     await client.until_in_flight(lambda number: number > 0)
     request = pb.UnloadModelRequest(id=lease.model.meta.id, force=True)
-    answer = await call(client.stub.UnloadModel, request, timeout=120)
-    assert len(await busy) == 64
+    answer = await call(client.stub.UnloadModel, request, timeout=300)
+    assert len(await busy) == 128
     assert not answer.model.ready
     await until(lambda: not any(command_of(pid) for pid in engine), 60)
     with pytest.raises(FailedPrecondition) as refusal:
@@ -121,7 +121,7 @@ async def first_error(gateway, lease) -> AssayError | None:
         request = pb.GenerateRequest(
             lease_id=lease.id,
             artifact_digest=lease.digest,
-            items=[item("long", n=32, max_tokens=480)],
+            items=[item(str(i), n=32, max_tokens=480) for i in range(8)],
         )
 
         async def messages():

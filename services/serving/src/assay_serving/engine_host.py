@@ -72,6 +72,8 @@ class Engine:
         self._residency = residency
         self._clock = clock
         self._artifacts: dict[str, Loadable] = {}
+        # What the records are still to be told, by digest: they can be away for a while.
+        self._untold: dict[str, AssayError | None] = {}
         self._state = _State()
         self._wake = asyncio.Event()
         self._turned = asyncio.Event()
@@ -195,9 +197,10 @@ class Engine:
             self._state = _State()
             self.book.end_held()
             metrics.ENGINE_DEATHS.inc()
+            self._untold[digest] = error
+            self._wake.set()
             await asyncio.to_thread(self._runtime.delete, self.id)
-            await self._events.failed(self, digest, error)
-        self._wake.set()
+            await self._tell()
         return error
 
     async def end(self, why: str) -> None:
@@ -222,6 +225,7 @@ class Engine:
             self._wake.clear()
             step: Load | Wait | None = None
             try:
+                await self._tell()
                 step = await self._grant()
                 match step:
                     case Load(lease=lease):
@@ -230,8 +234,8 @@ class Engine:
                         await self._sleep(seconds)
             except Exception as error:  # noqa: BLE001 - the queue must outlive a failed step
                 _LOG.error("queuestep_failed", engine=self.id, **exception_facts(error))
-                if isinstance(step, Load):
-                    await self._fail(step.lease.digest, step_failed(self.id, error))
+                if isinstance(step, Load) and step.lease.digest not in self._untold:
+                    self._fail(step.lease.digest, step_failed(self.id, error))
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _grant(self, *, loaded: bool = False) -> Load | Wait:
@@ -245,8 +249,26 @@ class Engine:
             granted = True
         self._turned.set()
         if granted and self._state.digest is not None:
-            await self._events.resident(self, self._state.digest, self._state.load)
+            self._untold[self._state.digest] = None
+            await self._tell()
         return step
+
+    async def _tell(self) -> None:
+        """Tell the records what they do not know yet, as it is by now.
+
+        Raises:
+            Unavailable: They are away; the queue tells them as soon as they are back.
+        """
+        try:
+            for digest, error in list(self._untold.items()):
+                if digest == self._state.digest:
+                    await self._events.resident(self, digest, self._state.load)
+                elif error is not None:
+                    await self._events.failed(self, digest, error)
+                self._untold.pop(digest, None)
+        except BaseException:
+            self._wake.set()
+            raise
 
     async def _sleep(self, seconds: float | None) -> None:
         pause = LIVENESS_SECONDS if self.running else seconds
@@ -280,13 +302,17 @@ class Engine:
                 await self._make_resident(artifact)
         except (AssayError, EngineUnreachableError) as failure:
             error = failure if isinstance(failure, AssayError) else start_failed(self.id, failure)
-            _LOG.warning("load_failed", engine=self.id, reason=error.reason, digest=digest)
-            await self._fail(digest, error)
+            if digest != self._state.digest:
+                _LOG.warning("load_failed", engine=self.id, reason=error.reason, digest=digest)
+            self._fail(digest, error)
+            await self._tell()
 
-    async def _fail(self, digest: str, error: AssayError) -> None:
-        metrics.LOADS.labels("failed").inc()
-        self.book.end_artifact(digest)
-        await self._events.failed(self, digest, error)
+    def _fail(self, digest: str, error: AssayError) -> None:
+        """A load has failed, unless only the records could not be told that it has not."""
+        if digest != self._state.digest:
+            metrics.LOADS.labels("failed").inc()
+            self.book.end_artifact(digest)
+        self._untold[digest] = error
 
     @asynccontextmanager
     async def _alone(self) -> AsyncIterator[None]:
