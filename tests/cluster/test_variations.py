@@ -30,7 +30,8 @@ DIMENSIONS = yaml.safe_load((CHART / "values.yaml").read_text())["evaluators"]["
 ETHICS_ALONE = tuple(
     f"evaluators.dimensions.{name}.enabled=false" for name in DIMENSIONS if name != "ethics"
 )
-RECIPES = ({"magnitude": {"sparsity": [0.3, 0.5]}},)
+# Enough variants that a study is still at work when it has been seen at work.
+RECIPES = ({"magnitude": {"sparsity": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]}},)
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +87,7 @@ def test_a_coordinator_takes_over_from_one_that_is_gone(
     # By its own name, so that this replica runs the study.
     second = f"assay-coordinator-1.assay-coordinator-pods.{on_postgres.namespace}.svc:7400"
     at_second = replace(client, environment=(*client.environment, f"ASSAY_CLI_SERVER={second}"))
-    recipe = {"magnitude": {"sparsity": [0.2, 0.4, 0.6, 0.8]}}
-    identifier = at_second.create(study("taken-over", 60, recipe, dimensions=["ethics"]))
+    identifier = at_second.create(study("taken-over", 50, *RECIPES, dimensions=["ethics"]))
     client.await_completions(identifier, more_than=0)
     on_postgres.kubectl("scale", "statefulset/assay-coordinator", "--replicas=1")
     found = client.finish(identifier, 1200)
