@@ -8,6 +8,7 @@ float32 agree.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import os
 import socket
@@ -165,10 +166,12 @@ class Client:
     async def until_in_flight(self, condition: Any) -> None:
         """Wait until the number of completions in the engine meets a condition."""
         name = "assay_serving_in_flight_completions"
-        end = time.monotonic() + 60
-        # Read beside the event loop, which sends what is waited for.
-        while not condition(await asyncio.to_thread(self.metric, name)):
-            assert time.monotonic() < end, await asyncio.to_thread(self.metric, name)
+
+        async def met() -> bool:
+            # Read beside the event loop, which sends what is waited for.
+            return condition(await asyncio.to_thread(self.metric, name))
+
+        await until(met, 60)
 
     def metric(self, name: str) -> float:
         """A metric without labels, as Prometheus would scrape it."""
@@ -274,9 +277,9 @@ def command_of(pid: int) -> str:
 
 
 async def until(condition: Any, seconds: float) -> None:
-    """Poll a condition; TimeoutError if it does not come true in time."""
+    """Poll a condition, plain or to be awaited; TimeoutError if it does not come true in time."""
     end = time.monotonic() + seconds
-    while not condition():
+    while not (await found if inspect.isawaitable(found := condition()) else found):
         if time.monotonic() > end:
             raise TimeoutError
         await asyncio.sleep(0.05)

@@ -4,9 +4,6 @@ recorded in the end is what is so.
 
 from __future__ import annotations
 
-import asyncio
-import time
-
 import pytest
 from services.serving.tests.conftest import until
 from services.serving.tests.memory_runtime import World
@@ -50,11 +47,11 @@ def outage(world: World, monkeypatch: pytest.MonkeyPatch) -> Outage:
 
 
 async def recorded(world: World, known: ModelRecord, state: State) -> ModelRecord:
-    end = time.monotonic() + 20
-    while (found := await world.registry.get(known.model.id)).record.state is not state:
-        assert time.monotonic() < end, found.record
-        await asyncio.sleep(0.01)
-    return found
+    async def so() -> bool:
+        return (await world.registry.get(known.model.id)).record.state is state
+
+    await until(so, 20)
+    return await world.registry.get(known.model.id)
 
 
 async def test_a_failed_load_that_cannot_be_recorded_is_recorded_later_and_the_queue_goes_on(

@@ -23,8 +23,7 @@ from assay_coordinator.wire.views import (
     record_message,
     study_message,
 )
-from assay_core.auth import DEFAULT_PROJECT, current_principal
-from assay_core.errors import NotFound
+from assay_core.auth import DEFAULT_PROJECT
 from assay_core.pb import common_pb2
 from assay_core.pb import coordination_pb2 as pb
 from assay_core.server import package_version
@@ -70,7 +69,7 @@ class CoordinationServicer(CanaryRpcs):
 
     async def GetStudy(self, request: pb.GetStudyRequest, context: Context) -> pb.GetStudyResponse:
         """See coordination.proto."""
-        await self._visible(request.id)
+        await self._studies.check_visible(request.id)
         return pb.GetStudyResponse(study=await self._study(request.id))
 
     async def ListStudies(
@@ -87,7 +86,7 @@ class CoordinationServicer(CanaryRpcs):
         self, request: pb.CancelStudyRequest, context: Context
     ) -> pb.CancelStudyResponse:
         """See coordination.proto."""
-        await self._visible(request.id)
+        await self._studies.check_visible(request.id)
         await self._studies.cancel(request.id)
         return pb.CancelStudyResponse(study=await self._study(request.id))
 
@@ -95,7 +94,7 @@ class CoordinationServicer(CanaryRpcs):
         self, request: pb.PauseStudyRequest, context: Context
     ) -> pb.PauseStudyResponse:
         """See coordination.proto."""
-        await self._visible(request.id)
+        await self._studies.check_visible(request.id)
         await self._studies.pause(request.id)
         return pb.PauseStudyResponse(study=await self._study(request.id))
 
@@ -103,7 +102,7 @@ class CoordinationServicer(CanaryRpcs):
         self, request: pb.ResumeStudyRequest, context: Context
     ) -> pb.ResumeStudyResponse:
         """See coordination.proto."""
-        await self._visible(request.id)
+        await self._studies.check_visible(request.id)
         await self._studies.resume(request.id)
         return pb.ResumeStudyResponse(study=await self._study(request.id))
 
@@ -111,7 +110,7 @@ class CoordinationServicer(CanaryRpcs):
         self, request: pb.ExtendStudyRequest, context: Context
     ) -> pb.ExtendStudyResponse:
         """See coordination.proto."""
-        await self._visible(request.id)
+        await self._studies.check_visible(request.id)
         record = await self._studies.extend(request.id, request.rows, request.request_id)
         return pb.ExtendStudyResponse(study=await self._study(record.id))
 
@@ -119,7 +118,7 @@ class CoordinationServicer(CanaryRpcs):
         self, request: pb.DeleteStudyRequest, context: Context
     ) -> pb.DeleteStudyResponse:
         """See coordination.proto."""
-        await self._visible(request.id)
+        await self._studies.check_visible(request.id)
         await self._studies.delete(request.id)
         return pb.DeleteStudyResponse()
 
@@ -127,7 +126,7 @@ class CoordinationServicer(CanaryRpcs):
         self, request: pb.WatchStudyRequest, context: Context
     ) -> AsyncIterator[pb.WatchStudyResponse]:
         """See coordination.proto."""
-        await self._visible(request.id)
+        await self._studies.check_visible(request.id)
         async for view, event in self._studies.watch(request.id):
             study = study_message(view, scenarios=False)
             yield pb.WatchStudyResponse(study=study, event=event)
@@ -136,7 +135,7 @@ class CoordinationServicer(CanaryRpcs):
         self, request: pb.ListComparisonsRequest, context: Context
     ) -> pb.ListComparisonsResponse:
         """See coordination.proto."""
-        await self._visible(request.study_id)
+        await self._studies.check_visible(request.study_id)
         _, comparisons = await self._studies.comparisons(request.study_id)
         page, token = page_of_comparisons(comparisons, request.options)
         return pb.ListComparisonsResponse(
@@ -148,7 +147,7 @@ class CoordinationServicer(CanaryRpcs):
         self, request: pb.EvaluateGateRequest, context: Context
     ) -> pb.EvaluateGateResponse:
         """See coordination.proto."""
-        await self._visible(request.study_id)
+        await self._studies.check_visible(request.study_id)
         policy = policy_from_message(request.policy) if request.HasField("policy") else None
         result = await self._studies.gate(request.study_id, policy)
         return pb.EvaluateGateResponse(result=gate_message(result))
@@ -186,7 +185,7 @@ class CoordinationServicer(CanaryRpcs):
         """See coordination.proto."""
         reference_study = request.reference_study_id or request.study_id
         for study_id in {request.study_id, reference_study}:
-            await self._visible(study_id)
+            await self._studies.check_visible(study_id)
         found = await self._studies.compare(
             (request.study_id, request.variant_key), (reference_study, request.reference_key)
         )
@@ -224,21 +223,10 @@ class CoordinationServicer(CanaryRpcs):
     async def _reported(self, study_id: str) -> Studies:
         """Where a report is: of a study, or of a canary."""
         if study_id.startswith(_CANARY_PREFIX):
-            await self._visible_canary(study_id)
+            await self._canaries.check_visible(study_id)
             return self._canaries
-        await self._visible(study_id)
+        await self._studies.check_visible(study_id)
         return self._studies
-
-    async def _visible(self, study_id: str) -> None:
-        """A study of a project that the caller may not see does not exist for them."""
-        record = await self._studies.get(study_id)
-        if not current_principal().may_see(record.project):
-            raise NotFound(
-                "there is no study with this id",
-                field="id",
-                resource=f"study/{study_id}",
-                remedy="list them to see what there is",
-            )
 
 
 def _of_report(record: StudyRecord, comparisons: list[Comparison]) -> list[Comparison]:

@@ -12,8 +12,7 @@ from assay_coordinator.wire.canary import (
     canary_message,
     record_canary_message,
 )
-from assay_core.auth import DEFAULT_PROJECT, current_principal
-from assay_core.errors import NotFound
+from assay_core.auth import DEFAULT_PROJECT
 from assay_core.pb import coordination_pb2 as pb
 from assay_core.pb import coordination_pb2_grpc
 
@@ -38,7 +37,7 @@ class CanaryRpcs(coordination_pb2_grpc.CoordinationServiceServicer):
         self, request: pb.GetCanaryRequest, context: Context
     ) -> pb.GetCanaryResponse:
         """See coordination.proto."""
-        await self._visible_canary(request.id)
+        await self._canaries.check_visible(request.id)
         return pb.GetCanaryResponse(canary=await self._canary(request.id))
 
     async def ListCanaries(
@@ -55,7 +54,7 @@ class CanaryRpcs(coordination_pb2_grpc.CoordinationServiceServicer):
         self, request: pb.WatchCanaryRequest, context: Context
     ) -> AsyncIterator[pb.WatchCanaryResponse]:
         """See coordination.proto."""
-        await self._visible_canary(request.id)
+        await self._canaries.check_visible(request.id)
         async for view, event in self._canaries.watch(request.id):
             yield pb.WatchCanaryResponse(canary=canary_message(view, []), event=event)
 
@@ -63,7 +62,7 @@ class CanaryRpcs(coordination_pb2_grpc.CoordinationServiceServicer):
         self, request: pb.CancelCanaryRequest, context: Context
     ) -> pb.CancelCanaryResponse:
         """See coordination.proto."""
-        await self._visible_canary(request.id)
+        await self._canaries.check_visible(request.id)
         await self._canaries.cancel(request.id)
         return pb.CancelCanaryResponse(canary=await self._canary(request.id))
 
@@ -71,7 +70,7 @@ class CanaryRpcs(coordination_pb2_grpc.CoordinationServiceServicer):
         self, request: pb.ResumeCanaryRequest, context: Context
     ) -> pb.ResumeCanaryResponse:
         """See coordination.proto."""
-        await self._visible_canary(request.id)
+        await self._canaries.check_visible(request.id)
         await self._canaries.resume(request.id)
         return pb.ResumeCanaryResponse(canary=await self._canary(request.id))
 
@@ -79,14 +78,3 @@ class CanaryRpcs(coordination_pb2_grpc.CoordinationServiceServicer):
         view = await self._canaries.view(canary_id)
         _, comparisons = await self._canaries.comparisons(canary_id)
         return canary_message(view, comparisons)
-
-    async def _visible_canary(self, canary_id: str) -> None:
-        """A canary of a project that the caller may not see does not exist for them."""
-        record = await self._canaries.get(canary_id)
-        if not current_principal().may_see(record.project):
-            raise NotFound(
-                "there is no canary with this id",
-                field="id",
-                resource=f"canary/{canary_id}",
-                remedy="list them to see what there is",
-            )

@@ -27,6 +27,7 @@ from assay_coordinator.workflows.context import Context
 from assay_coordinator.workflows.finishing import gate_result
 from assay_coordinator.workflows.runner import StudyRunner
 from assay_coordinator.workflows.stopping import end_children
+from assay_core.auth import current_principal
 from assay_core.errors import FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted
 from assay_core.pb import common_pb2
 from assay_core.resources import State
@@ -190,6 +191,22 @@ class Studies:
             NotFound: If there is none.
         """
         return await self._context.records.get(study_id)
+
+    async def check_visible(self, study_id: str) -> None:
+        """A study of a project that the caller may not see does not exist for them.
+
+        Raises:
+            NotFound: If there is none that the caller may see.
+        """
+        record = await self.get(study_id)
+        if not current_principal().may_see(record.project):
+            kind = self._context.kind
+            raise NotFound(
+                f"there is no {kind} with this id",
+                field="id",
+                resource=f"{kind}/{study_id}",
+                remedy="list them to see what there is",
+            )
 
     async def view(self, study_id: str) -> View:
         """A study with its variants and evaluations."""

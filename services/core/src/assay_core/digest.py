@@ -43,6 +43,11 @@ def digest_of(value: Any) -> str:
     return sha256_bytes(canonical_json(value))
 
 
+def seed_of(value: Any) -> int:
+    """A seed that a JSON value decides: the first 48 bits of its digest."""
+    return int(hex_of(digest_of(value))[:12], 16)
+
+
 def is_digest(text: str) -> bool:
     """Whether `text` is a digest string."""
     return _PATTERN.fullmatch(text) is not None

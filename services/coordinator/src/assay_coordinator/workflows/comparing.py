@@ -24,7 +24,7 @@ from assay_coordinator.store import StudyRecord
 from assay_coordinator.workflows.context import Context, Run
 from assay_core import verdicts
 from assay_core.aggregation import parse_expr
-from assay_core.digest import digest_of, sha256_bytes
+from assay_core.digest import seed_of, sha256_bytes
 from assay_core.errors import AssayError, DataLoss, FailedPrecondition, NotFound
 from assay_core.storage import ObjectStore
 
@@ -269,13 +269,12 @@ def options_for(
     scores: Sequence[ScoreFacts],
 ) -> Options:
     """Margin of the dimension, and a seed that is a function of the data: a rerun is equal."""
-    seed = digest_of([*(score.verdicts_digest for score in scores), dimension])
     return Options(
         margin=(terms.gate or GatePolicy()).margin_of(dimension),
         level=level_after(terms.doublings),
         # As many draws beyond the interval's ends at every level.
         replicates=context.settings.bootstrap_replicates << terms.doublings,
-        seed=int(seed.removeprefix("sha256:")[:12], 16),
+        seed=seed_of([*(score.verdicts_digest for score in scores), dimension]),
     )
 
 

@@ -14,7 +14,7 @@ from assay_coordinator.statistics.request import Options
 from assay_coordinator.workflows.comparing import confounders
 from assay_coordinator.workflows.context import Context, Run
 from assay_core.client import stream
-from assay_core.digest import digest_of
+from assay_core.digest import seed_of
 from assay_core.pb import evaluation_pb2
 
 _SECONDS = 600.0
@@ -79,10 +79,9 @@ def _facts(
 
 
 def _options(context: Context, request: evaluation_pb2.PairReplaysRequest) -> Options:
-    seed = digest_of([request.id, request.reference_id])
     return Options(
         replicates=context.settings.bootstrap_replicates,
-        seed=int(seed.removeprefix("sha256:")[:12], 16),
+        seed=seed_of([request.id, request.reference_id]),
     )
 
 
