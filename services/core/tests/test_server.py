@@ -224,25 +224,28 @@ async def test_health_answers_by_service_and_for_the_whole(
             await call(stub.Check, health_pb2.HealthCheckRequest(service="no.Such"))
 
 
-async def test_health_is_not_serving_until_start_work_is_done(
+async def test_until_start_work_is_done_health_is_not_serving_and_calls_wait(
     settings: ServiceSettings, register: Register
 ) -> None:
-    seen: list[int] = []
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
+    to = channel(address)
+    stub = compression_pb2_grpc.CompressionServiceStub(to)
+    held: list[asyncio.Task[compression_pb2.GetVariantResponse]] = []
 
     async def on_start() -> None:
-        async with channel(address) as to:
-            answer = await call(
-                health_pb2_grpc.HealthStub(to).Check, health_pb2.HealthCheckRequest()
-            )
-            seen.append(answer.status)
+        health = health_pb2_grpc.HealthStub(to)
+        answer = await call(health.Check, health_pb2.HealthCheckRequest())
+        assert answer.status == NOT_SERVING
+        with pytest.raises(DeadlineExceeded):
+            await call(stub.GetVariant, get("a"), timeout=0.3)
+        held.append(asyncio.create_task(call(stub.GetVariant, get("b"))))
 
     fixed = settings.model_copy(update={"listen": address, "metrics_listen": "off"})
     async with running(fixed, "core", register, on_start=on_start):
-        pass
-    assert seen == [NOT_SERVING]
+        assert [(await answer).variant.meta.id for answer in held] == ["b"]
+    await to.close()
 
 
 async def test_the_probe_port_answers_health_and_nothing_else(

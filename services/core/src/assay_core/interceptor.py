@@ -3,7 +3,7 @@
 1. request id and trace context, bound to logs
 2. metrics, one log line and, if wanted, one span per call
 3. error mapping: AssayError to a rich status, anything else to INTERNAL with the request id
-4. bearer token or client certificate, scope
+4. bearer token or client certificate, scope; then a wait for the end of the server's start work
 5. per message: decoding, field rules, access to the message's project
 
 It sees every arity through coroutine handlers that read raw bytes, so a message that does not
@@ -46,7 +46,7 @@ from assay_core.errors import (
 )
 from assay_core.errors.status import DETAILS_KEY
 from assay_core.logs import exception_facts, get_logger
-from assay_core.methods import DrainGate, Method
+from assay_core.methods import CallGate, Method
 from assay_core.tls import certificate_names
 from assay_core.tracing import SpanExporter
 from assay_core.validation import validate
@@ -72,12 +72,12 @@ class ShellInterceptor(_Base):
 
     Args:
         authenticator: Identifies callers.
-        gate: Ends watch streams on drain.
+        gate: Holds calls until the start work is done; ends watch streams on drain.
         spans: Where spans go; None keeps them.
     """
 
     def __init__(
-        self, authenticator: Authenticator, gate: DrainGate, spans: SpanExporter | None = None
+        self, authenticator: Authenticator, gate: CallGate, spans: SpanExporter | None = None
     ) -> None:
         self._authenticator = authenticator
         self._gate = gate
@@ -155,7 +155,9 @@ class ShellInterceptor(_Base):
         try:
             with self._gate.watching(method):
                 try:
-                    yield self._admit(method, metadata, context)
+                    principal = self._admit(method, metadata, context)
+                    await self._gate.passed(method)
+                    yield principal
                 except grpc.aio.AbortError:
                     code = _status_code(context.code())
                     raise

@@ -1,4 +1,4 @@
-"""RPC methods by name, and the gate that ends watch streams when a server drains."""
+"""RPC methods by name, and the gate between calls and a server that starts or drains."""
 
 from __future__ import annotations
 
@@ -42,13 +42,27 @@ class Method:
         return not self.is_health and not self.service.endswith(_REFLECTION)
 
 
-class DrainGate:
-    """Ends watch streams when the server drains, so their clients reconnect elsewhere."""
+class CallGate:
+    """Holds calls until the server's start work is done, and ends watch streams when it drains.
+
+    What is held answers from recovered state, never from what an earlier process left behind; what
+    is ended lets its client reconnect elsewhere.
+    """
 
     def __init__(self) -> None:
+        self._opened = asyncio.Event()
         self._watchers: set[asyncio.Task[Any]] = set()
         self._ended: set[asyncio.Task[Any]] = set()
         self.closed = False
+
+    def open(self) -> None:
+        """Lets calls through from now on."""
+        self._opened.set()
+
+    async def passed(self, method: Method) -> None:
+        """Returns once the method may run; health and reflection need no start work."""
+        if method.is_ours:
+            await self._opened.wait()
 
     @contextmanager
     def watching(self, method: Method) -> Iterator[None]:

@@ -25,7 +25,7 @@ from assay_core.errors import FailedPrecondition
 from assay_core.interceptor import ShellInterceptor
 from assay_core.limits import MAX_MESSAGE_BYTES
 from assay_core.logs import configure_logging, get_logger
-from assay_core.methods import DrainGate
+from assay_core.methods import CallGate
 from assay_core.settings import ServiceSettings, join_address, split_address
 from assay_core.tls import server_credentials
 from assay_core.tracing import span_exporter_for
@@ -54,7 +54,7 @@ class Server:
     def __init__(self, settings: ServiceSettings, service_name: str, register: Register) -> None:
         self._settings = settings
         self._name = service_name
-        self._gate = DrainGate()
+        self._gate = CallGate()
         self._health: Any = _aio_health.HealthServicer()
         self._spans = span_exporter_for(settings, service_name, package_version())
         interceptor = ShellInterceptor(authenticator_for(settings), self._gate, self._spans)
@@ -78,7 +78,7 @@ class Server:
     async def start(self, on_start: Hook | None = None) -> None:
         """Binds every port, runs `on_start`, then answers SERVING.
 
-        Until `on_start` returns, health answers NOT_SERVING.
+        Until `on_start` returns, health answers NOT_SERVING and other calls wait.
 
         Raises:
             FailedPrecondition: If an address is taken; names the setting.
@@ -98,6 +98,7 @@ class Server:
         await self._grpc.start()
         if on_start is not None:
             await on_start()
+        self._gate.open()
         await self._set_health(_SERVING)
         metrics.SERVER_INFO.labels(self._name, package_version()).set(1)
         _LOG.info("serving", address=self.address, metrics_port=self.metrics_port)
@@ -173,7 +174,7 @@ async def serve(
         settings: The service's settings.
         service_name: Short name for logs and metrics.
         register: Adds servicers to the gRPC server and returns their full names.
-        on_start: Runs with the ports bound and health NOT_SERVING (recovery of work).
+        on_start: Runs with the ports bound, health NOT_SERVING and calls held (recovery of work).
         on_drain: Runs after NOT_SERVING (finish or hand back work), within `drain_seconds`.
 
     Raises:
