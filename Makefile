@@ -31,7 +31,7 @@ setup: .venv/.ready .venvs/serving/.ready .venvs/compression/.ready ## Create th
 mlflow: .venv/.mlflow ## Add MLflow to the environment of the command line (assay export mlflow)
 
 .venv/.mlflow: .venv/.ready locks/mlflow.lock
-	@python3 -m uv pip install --quiet --python .venv/bin/python --no-deps -r $(word 2,$^)
+	@tools/uv.sh pip install --quiet --python .venv/bin/python --no-deps -r $(word 2,$^)
 	@touch $@
 
 # GPTQModel, which the GPTQ format is tested against; nothing of ours is installed beside it.

@@ -5,15 +5,7 @@ set -euo pipefail
 venv=$1 lock=$2
 shift 2
 
-if ! command -v uv >/dev/null; then
-  python3 -m pip install --quiet --user uv 2>/dev/null || python3 -m pip install --quiet uv
-  PATH="$(python3 -m site --user-base)/bin:$PATH"
-  hash -r
-fi
-export UV_FIND_LINKS="${UV_FIND_LINKS:-${PIP_FIND_LINKS:-}}"
-[ -n "$UV_FIND_LINKS" ] || unset UV_FIND_LINKS
-export UV_LINK_MODE="${UV_LINK_MODE:-hardlink}"
-
+uv="$(dirname "$0")/uv.sh"
 retry() {
   local attempt
   for attempt in 1 2 3 4 5; do
@@ -24,10 +16,15 @@ retry() {
   return 1
 }
 
+export UV_FIND_LINKS="${UV_FIND_LINKS:-${PIP_FIND_LINKS:-}}"
+[ -n "$UV_FIND_LINKS" ] || unset UV_FIND_LINKS
+export UV_LINK_MODE="${UV_LINK_MODE:-hardlink}"
+
+"$uv" --version >/dev/null
 echo "environment $venv: installing $(grep -c '==' "$lock") locked packages"
-retry uv venv --quiet --allow-existing --python 3.11 "$venv"
-retry uv pip install --quiet --python "$venv/bin/python" --no-deps -r "$lock"
+retry "$uv" venv --quiet --allow-existing --python 3.11 "$venv"
+retry "$uv" pip install --quiet --python "$venv/bin/python" --no-deps -r "$lock"
 editable=()
 for package in "$@"; do editable+=(-e "$package"); done
-[ $# -eq 0 ] || retry uv pip install --quiet --python "$venv/bin/python" --no-deps --no-build-isolation "${editable[@]}"
+[ $# -eq 0 ] || retry "$uv" pip install --quiet --python "$venv/bin/python" --no-deps --no-build-isolation "${editable[@]}"
 touch "$venv/.ready"

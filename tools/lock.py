@@ -19,6 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVICES = ROOT / "services"
+UV = ROOT / "tools" / "uv.sh"
 
 # environment -> services whose dependencies it holds
 ENVIRONMENTS = {
@@ -82,7 +83,7 @@ def compile_lock(environment: str, *, upgrade: bool, attempts: int = 5) -> None:
         source.write_text("\n".join(requirements(environment)) + "\n")
         overrides.write_text(OVERRIDES)
         command = [
-            sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--python-version", "3.11",
+            UV, "pip", "compile", "--quiet", "--python-version", "3.11",
             "--generate-hashes", "--no-annotate", "--no-header", "--override", str(overrides),
             "--output-file", str(output), str(source),
         ]  # fmt: skip
@@ -107,7 +108,7 @@ def compile_extra(extra: str) -> None:
         source, output = Path(scratch, "in.txt"), Path(scratch, "out.lock")
         source.write_text("\n".join(project["optional-dependencies"][extra]) + "\n")
         command = [
-            sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--python-version", "3.11",
+            UV, "pip", "compile", "--quiet", "--python-version", "3.11",
             "--generate-hashes", "--no-annotate", "--no-header", "--constraint", str(base),
             "--output-file", str(output), str(source),
         ]  # fmt: skip
