@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +12,9 @@ import trustme
 import yaml
 from pydantic import ValidationError
 
-from assay_core.client import call, channel
+from assay_core.client import call, channel, stream
 from assay_core.errors import FailedPrecondition, Unauthenticated, Unavailable
-from assay_core.pb import compression_pb2, compression_pb2_grpc
+from assay_core.pb import compression_pb2, compression_pb2_grpc, serving_pb2, serving_pb2_grpc
 from assay_core.server import Register, Server, running
 from assay_core.settings import ServiceSettings
 
@@ -136,6 +137,49 @@ async def test_a_renewed_certificate_is_shown_from_the_next_handshake_on(
         after = ssl.get_server_certificate(("127.0.0.1", server.port))
         assert after != before
         assert await ask(at(server), caller(authority)) == "local"
+
+
+async def test_a_renewed_certificate_of_a_caller_is_shown_from_the_next_call_on(
+    mutual: ServiceSettings, register: Register, authority: Authority
+) -> None:
+    settings = caller(authority, "stranger.assay")
+    request = compression_pb2.GetVariantRequest(id="a")
+    async with running(mutual, "core", register) as server, channel(at(server), settings) as to:
+        stub = compression_pb2_grpc.CompressionServiceStub(to)
+        with pytest.raises(Unauthenticated):
+            await call(stub.GetVariant, request)
+        # Another authority altogether, so that nothing of before is of use.
+        successor = Authority(authority.folder, trustme.CA(key_type=trustme.KeyType.ECDSA))
+        assert successor.ca_file == settings.peer_ca_file
+        successor.issue("localhost")
+        renewed = successor.issue("coordinator.assay")
+        for old, new in zip(
+            (settings.peer_cert_file, settings.peer_key_file), renewed, strict=True
+        ):
+            assert old is not None
+            new.replace(old)
+        assert (await call(stub.GetVariant, request)).variant.meta.project == "coordinator"
+
+
+async def test_a_call_under_way_outlives_the_renewal_of_its_callers_certificate(
+    mutual: ServiceSettings, register: Register, authority: Authority
+) -> None:
+    settings = caller(authority, "coordinator.assay")
+    async with running(mutual, "core", register) as server, channel(at(server), settings) as to:
+        variants = compression_pb2_grpc.CompressionServiceStub(to)
+
+        async def renewing() -> AsyncIterator[serving_pb2.GenerateRequest]:
+            yield serving_pb2.GenerateRequest()
+            authority.issue("coordinator.assay")
+            # A call that starts now is made with the new certificate.
+            request = compression_pb2.GetVariantRequest(id="a")
+            answer = await call(variants.GetVariant, request)
+            assert answer.variant.meta.project == "coordinator"
+            yield serving_pb2.GenerateRequest()
+
+        generate = serving_pb2_grpc.ServingServiceStub(to).Generate
+        answers = [each async for each in stream(generate, renewing(), timeout=20)]
+        assert len(answers) == 2
 
 
 def test_a_missing_file_names_its_setting(

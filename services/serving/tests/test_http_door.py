@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import httpx
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from services.serving.tests.conftest import free_port
 from services.serving.tests.memory_runtime import World
 
@@ -153,3 +160,41 @@ async def test_a_taken_address_is_refused_by_the_setting(tmp_path):
     finally:
         await first.stop()
     assert (refusal.value.reason, refusal.value.field) == ("ADDRESS_IN_USE", "http_listen")
+
+
+def self_signed(folder: Path) -> dict[str, Path]:
+    """Writes a new pair over the old one."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "door")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + timedelta(hours=1))
+        .sign(key, hashes.SHA256())
+    )
+    files = {"tls_cert_file": folder / "tls.crt", "tls_key_file": folder / "tls.key"}
+    files["tls_cert_file"].write_bytes(certificate.public_bytes(Encoding.PEM))
+    files["tls_key_file"].write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    )
+    return files
+
+
+async def test_a_renewed_certificate_is_shown_from_the_next_handshake_on(tmp_path):
+    port = free_port()
+    pair = self_signed(tmp_path)
+    world = World(tmp_path, http_listen=f"127.0.0.1:{port}", **pair)
+    door = _http_server(world.settings, world.manager)
+
+    async def shown() -> str:
+        return await asyncio.to_thread(ssl.get_server_certificate, ("127.0.0.1", port))
+
+    await door.start()
+    try:
+        before = await shown()
+        assert await shown() == before == pair["tls_cert_file"].read_text()
+        self_signed(tmp_path)
+        assert await shown() == pair["tls_cert_file"].read_text() != before
+    finally:
+        await door.stop()

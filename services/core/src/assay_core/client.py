@@ -9,17 +9,20 @@ async with channel("127.0.0.1:7401", settings) as to_compression:
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import grpc
 from pydantic import SecretStr
 
 from assay_core.context import current_context, new_context
-from assay_core.errors import from_rpc_error
+from assay_core.errors import FailedPrecondition, from_rpc_error
 from assay_core.limits import MAX_MESSAGE_BYTES
-from assay_core.tls import PeerFiles, channel_credentials
+from assay_core.tls import PeerFiles, Renewals, channel_credentials
 
 DEFAULT_TIMEOUT_SECONDS = 30.0
 
@@ -80,6 +83,8 @@ class Peering(PeerFiles, Protocol):
 def channel(target: str, credentials: Peering | SecretStr | str | None = None) -> AssayChannel:
     """Opens a channel to `target` (`host:port`, or any gRPC name such as `dns:///name:port`).
 
+    TLS files that are renewed are read again: calls that start later show the new certificate.
+
     Args:
         target: Where the service listens.
         credentials: Settings of the caller with its token and TLS files, or a token alone, or None
@@ -88,14 +93,10 @@ def channel(target: str, credentials: Peering | SecretStr | str | None = None) -
     Raises:
         FailedPrecondition: If a TLS file cannot be read; names the setting.
     """
-    tls = None
-    if credentials is not None and not isinstance(credentials, SecretStr | str):
-        tls = channel_credentials(credentials)
-        credentials = credentials.peer_token
-    secret = credentials.get_secret_value() if isinstance(credentials, SecretStr) else credentials
-    if tls is None:
-        return AssayChannel(grpc.aio.insecure_channel(target, options=_OPTIONS), secret)
-    return AssayChannel(grpc.aio.secure_channel(target, tls, options=_OPTIONS), secret)
+    if credentials is None or isinstance(credentials, SecretStr | str):
+        return AssayChannel(partial(_connect, target, None), credentials)
+    connect = partial(_connect, target, credentials)
+    return AssayChannel(connect, credentials.peer_token, Renewals.of_peer(credentials))
 
 
 async def call(
@@ -154,36 +155,45 @@ class AssayChannel(grpc.aio.Channel):
     every stream, which costs throughput on Generate.
     """
 
-    def __init__(self, inner: grpc.aio.Channel, token: str | None = None) -> None:
-        self._inner = inner
-        self._auth = (("authorization", f"Bearer {token}"),) if token else ()
+    def __init__(
+        self,
+        connect: Callable[[], grpc.aio.Channel],
+        token: SecretStr | str | None = None,
+        renewals: Renewals | None = None,
+    ) -> None:
+        self._connect = connect
+        self._renewals = renewals
+        self._inner = connect()
+        # Calls that run stay where they began; without any, gRPC ends the connection by itself.
+        self._retired: list[grpc.aio.Channel] = []
+        secret = token.get_secret_value() if isinstance(token, SecretStr) else token
+        self._auth = (("authorization", f"Bearer {secret}"),) if secret else ()
 
     def unary_unary(self, *args: Any, **kwargs: Any) -> Any:
         """See `grpc.aio.Channel`."""
-        return self._with_headers(self._inner.unary_unary(*args, **kwargs))
+        return self._method("unary_unary", *args, **kwargs)
 
     def unary_stream(self, *args: Any, **kwargs: Any) -> Any:
         """See `grpc.aio.Channel`."""
-        return self._with_headers(self._inner.unary_stream(*args, **kwargs))
+        return self._method("unary_stream", *args, **kwargs)
 
     def stream_unary(self, *args: Any, **kwargs: Any) -> Any:
         """See `grpc.aio.Channel`."""
-        return self._with_headers(self._inner.stream_unary(*args, **kwargs))
+        return self._method("stream_unary", *args, **kwargs)
 
     def stream_stream(self, *args: Any, **kwargs: Any) -> Any:
         """See `grpc.aio.Channel`."""
-        return self._with_headers(self._inner.stream_stream(*args, **kwargs))
+        return self._method("stream_stream", *args, **kwargs)
 
     async def __aenter__(self) -> AssayChannel:
-        await self._inner.__aenter__()
         return self
 
     async def __aexit__(self, *exception: Any) -> None:
-        await self._inner.__aexit__(*exception)
+        await self.close()
 
     async def close(self, grace: float | None = None) -> None:
         """Closes the channel; calls in flight have `grace` seconds."""
-        await self._inner.close(grace)
+        await asyncio.gather(*(each.close(grace) for each in (self._inner, *self._retired)))
 
     def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
         """See `grpc.aio.Channel`."""
@@ -197,10 +207,34 @@ class AssayChannel(grpc.aio.Channel):
         """Waits until the channel is connected."""
         await self._inner.channel_ready()
 
-    def _with_headers(self, method: Any) -> Any:
+    def _method(self, kind: str, *args: Any, **kwargs: Any) -> Any:
+        bound = self._inner
+        method = getattr(bound, kind)(*args, **kwargs)
+
         def start(request: Any = None, *, metadata: Any = None, **options: Any) -> Any:
+            nonlocal bound, method
+            self._renew()
+            if bound is not self._inner:
+                bound = self._inner
+                method = getattr(bound, kind)(*args, **kwargs)
             context = current_context() or new_context()
             headers = (*self._auth, *context.headers(), *(metadata or ()))
             return method(request, metadata=headers, **options)
 
         return start
+
+    def _renew(self) -> None:
+        """Connects anew where the TLS files were replaced; what cannot be read changes nothing."""
+        if self._renewals is None or not self._renewals.seen():
+            return
+        with suppress(FailedPrecondition):
+            fresh = self._connect()
+            self._retired.append(self._inner)
+            self._inner = fresh
+
+
+def _connect(target: str, files: PeerFiles | None) -> grpc.aio.Channel:
+    tls = None if files is None else channel_credentials(files)
+    if tls is None:
+        return grpc.aio.insecure_channel(target, options=_OPTIONS)
+    return grpc.aio.secure_channel(target, tls, options=_OPTIONS)

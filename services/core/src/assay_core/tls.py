@@ -1,7 +1,7 @@
 """TLS of listeners and of calls to other services, from PEM files.
 
-A server certificate that is renewed on disk is used from the next handshake on. A client's is read
-when its channel is opened.
+A certificate that is renewed on disk is used from then on: a server's from the next handshake, a
+client's from the next call (`assay_core.client`). Nothing has to be restarted.
 """
 
 from __future__ import annotations
@@ -81,6 +81,30 @@ def channel_credentials(files: PeerFiles) -> grpc.ChannelCredentials | None:
     )
 
 
+@dataclass
+class Renewals:
+    """Tells whether one of some files was replaced since it was asked last."""
+
+    files: tuple[Path, ...]
+    _seen: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.seen()
+
+    @classmethod
+    def of_peer(cls, settings: PeerFiles) -> Renewals:
+        """Of the files of calls to other services."""
+        files = (settings.peer_ca_file, settings.peer_cert_file, settings.peer_key_file)
+        return cls(tuple(file for file in files if file is not None))
+
+    def seen(self) -> bool:
+        """Whether something changed. Ask before reading: a change while reading is told next."""
+        stamps = tuple(_stamp(file) for file in self.files)
+        changed = stamps != self._seen
+        self._seen = stamps
+        return changed
+
+
 def certificate_names(auth_context: Mapping[str, Any]) -> tuple[str, ...]:
     """Names in the client certificate of a call, alternative names first; empty without one.
 
@@ -103,34 +127,34 @@ def require_together(prefix: str, first: Path | None, second: Path | None) -> No
         raise ValueError(f"{prefix}_cert_file and {prefix}_key_file belong together")
 
 
-@dataclass
 class _CertificateSource:
     """Reads a server's files again when one of them has changed."""
 
-    cert: Path
-    key: Path
-    client_ca: Path | None
-    _seen: tuple[int, ...] = ()
+    def __init__(self, cert: Path, key: Path, client_ca: Path | None) -> None:
+        self._cert = cert
+        self._key = key
+        self._client_ca = client_ca
+        self._renewals = Renewals((cert, key, *([client_ca] if client_ca else [])))
 
     def read(self) -> grpc.ServerCertificateConfiguration:
-        self._seen = self._changes()
-        pair = (_read("tls_key_file", self.key), _read("tls_cert_file", self.cert))
-        ca = _read("tls_client_ca_file", self.client_ca) if self.client_ca else None
+        pair = (_read("tls_key_file", self._key), _read("tls_cert_file", self._cert))
+        ca = _read("tls_client_ca_file", self._client_ca) if self._client_ca else None
         return grpc.ssl_server_certificate_configuration([pair], ca)
 
     def renewed(self) -> grpc.ServerCertificateConfiguration | None:
         """The new configuration, or None to keep the old one; called at each handshake."""
         try:
-            if self._changes() == self._seen:
-                return None
-            return self.read()
-        except (OSError, FailedPrecondition):
+            return self.read() if self._renewals.seen() else None
+        except FailedPrecondition:
             # In the middle of a renewal; the old certificate serves until the new one is whole.
             return None
 
-    def _changes(self) -> tuple[int, ...]:
-        files = (self.cert, self.key, *([self.client_ca] if self.client_ca else []))
-        return tuple(file.stat().st_mtime_ns for file in files if file.exists())
+
+def _stamp(file: Path) -> int:
+    try:
+        return file.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _read(setting: str, file: Path) -> bytes:

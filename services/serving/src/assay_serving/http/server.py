@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from contextlib import nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -13,6 +15,7 @@ from starlette.applications import Starlette
 from assay_core.errors import FailedPrecondition
 from assay_core.logs import get_logger
 from assay_core.settings import split_address
+from assay_core.tls import Renewals
 from assay_serving.settings import ServingSettings
 
 _LOG = get_logger("assay.serving.http")
@@ -84,4 +87,24 @@ def _tls(settings: ServingSettings) -> dict[str, Any]:
         "ssl_keyfile": settings.tls_key_file,
         "ssl_ca_certs": None if authority is None else str(authority),
         "ssl_cert_reqs": ssl.CERT_NONE if authority is None else ssl.CERT_REQUIRED,
+        "ssl_context_factory": _renewing,
     }
+
+
+def _renewing(config: uvicorn.Config, make: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+    """A context whose files are read again at the first handshake after they were replaced."""
+    files = (config.ssl_certfile, config.ssl_keyfile, config.ssl_ca_certs)
+    renewals = Renewals(tuple(Path(file) for file in files if file is not None))
+    first = current = make()
+
+    def at_handshake(connection: ssl.SSLObject, _name: str | None, _context: Any) -> None:
+        nonlocal current
+        if renewals.seen():
+            # In the middle of a renewal the old files serve until the new ones are whole.
+            with suppress(OSError):
+                current = make()
+        connection.context = current
+
+    # OpenSSL calls it for clients that name no server, too.
+    first.sni_callback = at_handshake
+    return first
