@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVICES = ROOT / "services"
-UV = ROOT / "tools" / "uv.sh"
+UV = str(ROOT / "tools" / "uv.sh")
 
 # environment -> services whose dependencies it holds
 ENVIRONMENTS = {

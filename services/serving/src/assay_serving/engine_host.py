@@ -18,6 +18,7 @@ from assay_core.errors import AssayError, Unavailable
 from assay_core.logs import exception_facts, get_logger
 from assay_serving import metrics
 from assay_serving.domain import Answer, EngineSpec, Failure, Item
+from assay_serving.engine_news import EngineNews
 from assay_serving.engine_ports import (
     RETRY_SECONDS,
     Loadable,
@@ -30,7 +31,7 @@ from assay_serving.engine_ports import (
     step_failed,
 )
 from assay_serving.gates import InFlightLimit, SwapGate
-from assay_serving.leases import Grant, Lease, LeaseBook, Load, Wait
+from assay_serving.leases import Grant, Lease, LeaseBook, LeaseState, Load, Wait
 from assay_serving.runtime import EngineUnreachableError, Runtime
 
 LIVENESS_SECONDS = 5.0
@@ -69,11 +70,10 @@ class Engine:
         self.last_used = clock()
         self._runtime = runtime
         self._events = events
+        self._news = EngineNews(self, events, self.changed)
         self._residency = residency
         self._clock = clock
         self._artifacts: dict[str, Loadable] = {}
-        # What the records are still to be told, by digest: they can be away for a while.
-        self._untold: dict[str, AssayError | None] = {}
         self._state = _State()
         self._wake = asyncio.Event()
         self._turned = asyncio.Event()
@@ -128,6 +128,12 @@ class Engine:
         """Something about the leases changed; look at the queue again."""
         self._wake.set()
 
+    def release(self, lease_id: str) -> None:
+        """End a lease, or take back a request that waits."""
+        for lease in self.book.release(lease_id):
+            self._news.withdrawn(lease.digest)
+        self._wake.set()
+
     async def turn(self, lease_id: str) -> None:
         """Wait while a lease waits for its turn.
 
@@ -180,39 +186,58 @@ class Engine:
         """Memory of the engine's processes in bytes.
 
         Raises:
+            FailedPrecondition: None of them is left.
             Unavailable: The engine died.
         """
-        try:
-            return await self._runtime.memory(self._state.handle)
-        except EngineUnreachableError:
-            raise await self.died() from None
+        async with self.gate.shared():
+            if not self.running:
+                raise not_resident()
+            try:
+                return await self._runtime.memory(self._state.handle)
+            except EngineUnreachableError:
+                raise await self.died() from None
 
     async def died(self) -> Unavailable:
         """Note that the engine is dead and end what is left of it; returns the error to raise."""
         error = engine_dead(self.id)
-        async with self._changing:
-            digest = self._state.digest
-            if digest is None:
-                return error
-            self._state = _State()
-            self.book.end_held()
-            metrics.ENGINE_DEATHS.inc()
-            self._untold[digest] = error
-            self._wake.set()
-            await asyncio.to_thread(self._runtime.delete, self.id)
-            await self._tell()
+        # Whole, also if the call that noticed it is cancelled: what is left would else be ended
+        # beside the engine that comes next.
+        await asyncio.shield(self._bury(error))
         return error
 
-    async def end(self, why: str) -> None:
-        """End the engine once the generations inside have left; the next request restarts it."""
-        async with self.gate.exclusive(), self._changing:
-            digest, running = self._state.digest, self.running
-            self._state = _State()
-            if running:
-                await asyncio.to_thread(self._runtime.delete, self.id)
-            if digest is not None:
-                await self._events.left(self, digest, why)
+    async def _bury(self, error: AssayError) -> None:
+        async with self._changing:
+            if self.running:
+                metrics.ENGINE_DEATHS.inc()
+                if self._state.digest is not None:
+                    self._news.failed(self._state.digest, error)
+                await self._clear()
+
+    async def end(self, why: str, *, unless_used: bool = False) -> None:
+        """End the engine once the generations inside have left; the next request restarts it.
+
+        Args:
+            why: The phase of its model from then on.
+            unless_used: Leave it alone if it has been asked for meanwhile.
+        """
+        async with self.gate.exclusive():
+            if not (unless_used and not self.book.idle):
+                await asyncio.shield(self._end(why))
+
+    async def _end(self, why: str) -> None:
+        async with self._changing:
+            if self.running:
+                if self._state.digest is not None:
+                    self._news.left(self._state.digest, why)
+                await self._clear()
+
+    async def _clear(self) -> None:
+        """From now on nothing is resident, no lease is held, and no process is left."""
+        self._state = _State()
+        self.book.end_held()
         self._wake.set()
+        await asyncio.to_thread(self._runtime.delete, self.id)
+        await self._news.tell()
 
     async def close(self) -> None:
         """Stop serving the queue."""
@@ -223,19 +248,15 @@ class Engine:
     async def _serve(self) -> None:
         while True:
             self._wake.clear()
-            step: Load | Wait | None = None
             try:
-                await self._tell()
-                step = await self._grant()
-                match step:
+                await self._news.tell()
+                match await self._grant():
                     case Load(lease=lease):
                         await self._load(lease)
                     case Wait(seconds=seconds):
                         await self._sleep(seconds)
             except Exception as error:  # noqa: BLE001 - the queue must outlive a failed step
                 _LOG.error("queuestep_failed", engine=self.id, **exception_facts(error))
-                if isinstance(step, Load) and step.lease.digest not in self._untold:
-                    self._fail(step.lease.digest, step_failed(self.id, error))
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _grant(self, *, loaded: bool = False) -> Load | Wait:
@@ -249,26 +270,9 @@ class Engine:
             granted = True
         self._turned.set()
         if granted and self._state.digest is not None:
-            self._untold[self._state.digest] = None
-            await self._tell()
+            self._news.resident(self._state.digest, self._state.load)
+            await self._news.tell()
         return step
-
-    async def _tell(self) -> None:
-        """Tell the records what they do not know yet, as it is by now.
-
-        Raises:
-            Unavailable: They are away; the queue tells them as soon as they are back.
-        """
-        try:
-            for digest, error in list(self._untold.items()):
-                if digest == self._state.digest:
-                    await self._events.resident(self, digest, self._state.load)
-                elif error is not None:
-                    await self._events.failed(self, digest, error)
-                self._untold.pop(digest, None)
-        except BaseException:
-            self._wake.set()
-            raise
 
     async def _sleep(self, seconds: float | None) -> None:
         pause = LIVENESS_SECONDS if self.running else seconds
@@ -299,20 +303,31 @@ class Engine:
             # A damaged artifact is found here, before weights or another engine are touched.
             await asyncio.to_thread(artifact.verify)
             async with self._alone(), self._changing:
-                await self._make_resident(artifact)
-        except (AssayError, EngineUnreachableError) as failure:
-            error = failure if isinstance(failure, AssayError) else start_failed(self.id, failure)
-            if digest != self._state.digest:
-                _LOG.warning("load_failed", engine=self.id, reason=error.reason, digest=digest)
-            self._fail(digest, error)
-            await self._tell()
+                # Taken back meanwhile, it has let others pass, who may hold what is resident.
+                if lease.state is LeaseState.PENDING:
+                    await self._make_resident(artifact)
+        except Exception as failure:  # noqa: BLE001 - whatever it is, who waits is told
+            self._fail(digest, failure)
+            await self._news.tell()
 
-    def _fail(self, digest: str, error: AssayError) -> None:
+    def _fail(self, digest: str, failure: Exception) -> None:
         """A load has failed, unless only the records could not be told that it has not."""
-        if digest != self._state.digest:
-            metrics.LOADS.labels("failed").inc()
-            self.book.end_artifact(digest)
-        self._untold[digest] = error
+        if digest == self._state.digest:
+            self._news.resident(digest, self._state.load)
+            return
+        error = self._load_error(failure)
+        _LOG.warning("load_failed", engine=self.id, reason=error.reason, digest=digest)
+        metrics.LOADS.labels("failed").inc()
+        self.book.end_artifact(digest)
+        self._news.failed(digest, error)
+
+    def _load_error(self, failure: Exception) -> AssayError:
+        if isinstance(failure, AssayError):
+            return failure
+        if isinstance(failure, EngineUnreachableError):
+            return start_failed(self.id, failure)
+        _LOG.error("load_broke", engine=self.id, **exception_facts(failure))
+        return step_failed(self.id, failure)
 
     @asynccontextmanager
     async def _alone(self) -> AsyncIterator[None]:
@@ -331,7 +346,8 @@ class Engine:
         handle = self._state.handle
         self._state = _State(digest=None, handle=handle)
         if before is not None:
-            await self._events.left(self, before, "swapped out")
+            self._news.left(before, "swapped out")
+            await self._news.tell()
         try:
             handle = await asyncio.to_thread(
                 self._runtime.deploy, self.id, self.spec, artifact.location, artifact.digest

@@ -73,6 +73,9 @@ class ModelEvents(Protocol):
     async def left(self, engine: EngineView, digest: str, why: str) -> None:
         """The artifact is not resident any more."""
 
+    async def withdrawn(self, engine: EngineView, digest: str) -> None:
+        """A request for the artifact was taken back while it waited."""
+
 
 class Residency(Protocol):
     """Who decides how many engines run at once."""

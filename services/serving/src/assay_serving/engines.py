@@ -86,19 +86,23 @@ class Engines:
         """Wait for room; the idle engines that were used longest ago end first.
 
         One engine starts at a time: two starts beside each other take longer than in turn. An
-        external endpoint takes no room.
+        external endpoint takes no room. For an engine that nobody waits for any more none is made.
         """
         if engine.spec.external:
             yield
             return
         async with self._starting:
-            ended = self._make_room(engine)
-            while ended is None:
-                # Leases end by release or by time; neither needs more than a look now and then.
-                await asyncio.sleep(0.5)
+            while engine.book.queued:
                 ended = self._make_room(engine)
-            for running in ended:
-                await self._engines[running.engine_id].end("evicted")
+                if ended is None:
+                    # Leases end by release or by time; neither needs more than a look now and then.
+                    await asyncio.sleep(0.5)
+                elif ended:
+                    # One by one: while it ends, another may be asked for again.
+                    evicted = self._engines[ended[0].engine_id]
+                    await evicted.end("evicted", unless_used=True)
+                else:
+                    break
             yield
 
     def _make_room(self, engine: EngineView) -> Sequence[Running] | None:

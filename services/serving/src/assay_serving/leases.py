@@ -155,9 +155,15 @@ class LeaseBook:
         lease.expires_at = self._clock() + ttl
         return lease
 
-    def release(self, lease_id: str) -> None:
-        """End a lease, or withdraw a request that waits. Does nothing if it has ended."""
+    def release(self, lease_id: str) -> list[Lease]:
+        """End a lease, or withdraw a request that waits. Does nothing if it has ended.
+
+        Returns:
+            The requests that waited.
+        """
+        waited = [lease for lease in self._queue if lease.id == lease_id]
         self._end(lambda lease: lease.id == lease_id)
+        return waited
 
     def end_artifact(self, digest: str) -> list[Lease]:
         """End every lease and request of one artifact: it failed to load, or is being unloaded."""

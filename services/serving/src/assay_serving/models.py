@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from assay_core.auth import Principal
+from assay_core.auth import LOCAL, Principal
 from assay_core.digest import digest_of, hex_of
 from assay_core.errors import FailedPrecondition, InvalidArgument, Unavailable
 from assay_serving.description import Description, describe, describe_endpoint
@@ -23,7 +23,7 @@ from assay_serving.engine_host import Engine
 from assay_serving.engine_ports import not_resident
 from assay_serving.engines import Engines
 from assay_serving.lease_directory import LeaseDirectory
-from assay_serving.leases import Lease
+from assay_serving.leases import Lease, LeaseState
 from assay_serving.recorder import ModelRecorder
 from assay_serving.registry import Model, ModelRecord, ModelRegistry
 from assay_serving.residency import check_fits
@@ -127,24 +127,37 @@ class ModelManager:
         lease = Lease(_lease_id(), model.id, artifact.digest, ttl, request.holder)
         key = (request.project, request.request_id) if request.request_id else None
         if key is not None and (known := self._leases.repeated(key, model.id)) is not None:
+            # The first call may not have come to recording it yet.
+            await self._registry.put(model, request.request_id)
             return await self._registry.get(known.model_id), known
         engine = self._engines.of(description)
         if ttl > 0:
             self._leases.add(lease, engine, key)
-        await self._registry.put(model, request.request_id)
-        if ttl == 0:
-            await self._registry.want(model.id, request.options)
-        await engine.request(artifact, lease)
-        await self._recorder.requested(engine, lease, request.request_id)
-        return await self._registry.get(model.id), lease if ttl > 0 else None
+        try:
+            await self._registry.put(model, request.request_id)
+            if ttl == 0:
+                await self._registry.want(model.id, request.options)
+            await engine.request(artifact, lease)
+            await self._recorder.requested(engine, lease, request.request_id)
+            return await self._registry.get(model.id), lease if ttl > 0 else None
+        except BaseException:
+            if ttl > 0:
+                # Nobody has been told of the lease: the same request again is a new one.
+                self.release(lease.id)
+                lease.state = LeaseState.ENDED
+            raise
 
-    async def unload(self, model_id: str, *, force: bool) -> ModelRecord:
+    async def unload(
+        self, model_id: str, *, force: bool, principal: Principal = LOCAL
+    ) -> ModelRecord:
         """Take a model out of its engine, or out of the queue for it. Idempotent.
 
-        Waits for generations that are in flight; no new ones enter.
+        Waits for generations that are in flight; no new ones enter. Weights are shared by projects:
+        what another one needs is not the caller's to take away.
 
         Raises:
-            FailedPrecondition: A lease is held on it, and `force` is not set.
+            FailedPrecondition: A lease is held on it, and `force` is not set; or a project that
+                `principal` may not see wants, leases or waits for the same weights.
         """
         known = await self._registry.get(model_id)
         model = known.model
@@ -153,6 +166,13 @@ class ModelManager:
         engine = self._engines.get(model.engine_id)
         if engine is None or (known.record.is_terminal and not known.ready):
             return known
+        if await self._needed_elsewhere(model, engine, principal):
+            raise FailedPrecondition(
+                f"model {model_id} shares its weights with another project, which needs them",
+                reason="MODEL_SHARED",
+                remedy="they go when nobody needs them; a token that sees all projects can unload",
+                resource=f"model/{model_id}",
+            )
         held = engine.book.held(model.artifact_digest)
         if held and not force:
             raise FailedPrecondition(
@@ -169,6 +189,15 @@ class ModelManager:
         else:
             await self._recorder.left(engine, model.artifact_digest, "unloaded")
         return await self._registry.get(model_id)
+
+    async def _needed_elsewhere(self, model: Model, engine: Engine, principal: Principal) -> bool:
+        digest = model.artifact_digest
+        asking = {x.model_id for x in (*engine.book.held(digest), *engine.book.pending(digest))}
+        return any(
+            other.wanted or other.model.id in asking
+            for other in await self._registry.sharing(model)
+            if not principal.may_see(other.model.project)
+        )
 
     async def resident(self, principal: Principal) -> list[ModelRecord]:
         """The artifacts that answer now, of every project that the caller may see."""
@@ -236,7 +265,7 @@ class ModelManager:
         """End a lease. Idempotent."""
         engine = self._leases.remove(lease_id)
         if engine is not None:
-            engine.book.release(lease_id)
+            engine.release(lease_id)
             self._engines.wake()
 
     def engine_of(self, model: Model) -> Engine | None:

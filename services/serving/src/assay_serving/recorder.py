@@ -64,6 +64,12 @@ class ModelRecorder:
                     engine.id, digest, State.CANCELLED, why, ready=False, wanted=False
                 )
 
+    async def withdrawn(self, engine: EngineView, digest: str) -> None:
+        """See `ModelEvents`; while others wait for it, nothing has changed."""
+        async with self._recording:
+            if engine.resident != digest and not engine.book.pending(digest):
+                await self._registry.withdraw(engine.id, digest)
+
     async def _wait(self, engine: EngineView, digest: str) -> None:
         """Somebody waits for the artifact: for them its time is still to come."""
         await self._registry.update(engine.id, digest, State.QUEUED, WAITING, ready=False)

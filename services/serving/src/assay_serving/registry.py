@@ -29,6 +29,9 @@ FIELDS = {
 WAITING = "waiting for its turn"
 """Phase of a model that is asked for and not being loaded yet."""
 
+WITHDRAWN = "withdrawn"
+"""Phase of a model that whoever had asked for it gave up before it was loaded."""
+
 RESTARTED = "server restarted"
 """Phase of a model whose engine ended with an earlier process of this server; it stays in front of
 the phases of the next load."""
@@ -188,6 +191,11 @@ class ModelRegistry:
         """Every resident model, of whatever project."""
         return [_model(record) for record in await self._all("ready = true")]
 
+    async def sharing(self, model: Model) -> list[ModelRecord]:
+        """The models of every project with the same weights on the same engine, itself included."""
+        where = _held(model.engine_id, model.artifact_digest)
+        return [_model(record) for record in await self._all(where)]
+
     async def watch(self, model_id: str) -> AsyncGenerator[ModelRecord, None]:
         """The model as it is, then each change, until it is resident, failed or gone."""
         async for record in self._store.watch(model_id):
@@ -204,9 +212,14 @@ class ModelRegistry:
         **status: Any,
     ) -> None:
         """Change the records of an artifact on an engine, in whatever project."""
-        where = f'engine_id = "{engine_id}" AND artifact_digest = "{digest}"'
-        for record in await self._all(where):
+        for record in await self._all(_held(engine_id, digest)):
             await self._move(record, state, phase, error=error, **status)
+
+    async def withdraw(self, engine_id: str, digest: str) -> None:
+        """Record that nobody waits for an artifact any more; who wanted it to stay still does."""
+        unfinished = '(state = "QUEUED" OR state = "RUNNING")'
+        for record in await self._all(f"{_held(engine_id, digest)} AND {unfinished}"):
+            await self._move(record, State.CANCELLED, WITHDRAWN, ready=False)
 
     async def _all(self, where: str) -> list[Record]:
         return [record async for record in self._store.every(None, filter=where)]
@@ -229,6 +242,11 @@ class ModelRegistry:
         await self._store.update(
             record.id, state=state, status=status, progress=Progress(phase=phase), error=error
         )
+
+
+def _held(engine_id: str, digest: str) -> str:
+    """The filter of an artifact's records on an engine."""
+    return f'engine_id = "{engine_id}" AND artifact_digest = "{digest}"'
 
 
 def _model(record: Record) -> ModelRecord:

@@ -66,7 +66,9 @@ class ServingServicer(serving_pb2_grpc.ServingServiceServicer):
     ) -> pb.UnloadModelResponse:
         """See serving.proto."""
         await self._visible(request.id)
-        model = await self._models.unload(request.id, force=request.force)
+        model = await self._models.unload(
+            request.id, force=request.force, principal=current_principal()
+        )
         return pb.UnloadModelResponse(model=self._model(model))
 
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.GetModelResponse:
