@@ -28,7 +28,7 @@
       fieldPath: status.podIP
 {{- end -}}
 
-{{/* Container that makes its pod a member: (dict "root" $ "name" ... "arguments" list "resources" ... ). */}}
+{{/* Container that makes its pod a member: (dict "root" $ "name" ... "arguments" list "resources" ... ); with a "port" it is probed. */}}
 {{- define "assay.rayContainer" -}}
 name: {{ .name }}
 image: {{ include "assay.image" (dict "root" .root "name" "serving") }}
@@ -48,6 +48,20 @@ env:
   {{- include "assay.rayEnv" .root | nindent 2 }}
 resources:
   {{- toYaml .resources | nindent 2 }}
+{{- with .port }}
+startupProbe:
+  tcpSocket: {port: {{ . }}}
+  periodSeconds: 5
+  failureThreshold: 24
+readinessProbe:
+  tcpSocket: {port: {{ . }}}
+  periodSeconds: 5
+  failureThreshold: 3
+livenessProbe:
+  tcpSocket: {port: {{ . }}}
+  periodSeconds: 10
+  failureThreshold: 6
+{{- end }}
 securityContext:
   {{- toYaml .root.Values.securityContext | nindent 2 }}
 volumeMounts:
@@ -98,7 +112,7 @@ spec:
 
 {{- define "assay.rayHeadContainer" -}}
 {{- $arguments := list "--head" "--port=6379" "--num-cpus=0" "--num-gpus=0" "--include-dashboard=false" -}}
-{{ include "assay.rayContainer" (dict "root" . "name" "ray-head" "arguments" $arguments "resources" .Values.serving.ray.head.resources) }}
+{{ include "assay.rayContainer" (dict "root" . "name" "ray-head" "arguments" $arguments "port" 6379 "resources" .Values.serving.ray.head.resources) }}
 {{- end -}}
 
 {{- define "assay.rayWorkerContainer" -}}
@@ -109,15 +123,21 @@ spec:
 {{- if $gpu.enabled -}}
 {{- $_ := set $resources "limits" (set (default dict $resources.limits) $gpu.resource (int $gpu.count)) -}}
 {{- end -}}
-{{- $arguments := list (printf "--address=%s" (include "assay.rayAddress" .)) (printf "--num-cpus=%d" (int $workers.cpus)) (printf "--num-gpus=%d" $gpus) -}}
+{{- $arguments := list (printf "--address=%s" (include "assay.rayAddress" .)) (printf "--num-cpus=%d" (int $workers.cpus)) (printf "--num-gpus=%d" $gpus) "--node-manager-port=6380" -}}
 {{- $mounts := list (dict "name" "data" "mountPath" "/var/lib/assay/data" "readOnly" true) -}}
-{{ include "assay.rayContainer" (dict "root" . "name" "ray-worker" "arguments" $arguments "resources" $resources "mounts" $mounts) }}
+{{ include "assay.rayContainer" (dict "root" . "name" "ray-worker" "arguments" $arguments "port" 6380 "resources" $resources "mounts" $mounts) }}
 {{- end -}}
 
 {{- define "assay.rayWorkerPlacement" -}}
 {{- $workers := .Values.serving.ray.workers -}}
 {{- dict "runtimeClassName" .Values.serving.runtimeClassName "priorityClassName" .Values.serving.priorityClassName
   "nodeSelector" $workers.nodeSelector "tolerations" $workers.tolerations "affinity" $workers.affinity | toYaml -}}
+{{- end -}}
+
+{{/* "true" if Ray's own autoscaler scales the workers, by the KubeRay operator. */}}
+{{- define "assay.rayAutoscaler" -}}
+{{- $ray := .Values.serving.ray -}}
+{{- if and (eq $ray.mode "kuberay") (ne (int $ray.workers.minReplicas) (int $ray.workers.maxReplicas)) -}}true{{- end -}}
 {{- end -}}
 
 {{/* "true" if KEDA scales the workers. */}}
