@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -143,3 +146,31 @@ def test_no_filter_text_does_more_than_be_refused(text: str) -> None:
         compile_filter(text, resource_table("things"), FIELDS)
     except InvalidArgument as error:
         assert error.field == "filter"
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        [{"a": 1}, "v0"],
+        [[1], "v0"],
+        [None, None],
+        ["yesterday", "v0"],
+        [10**30, "v0"],
+        [1, 2],
+        [1, "\ud800"],
+        [1, "\0"],
+        [1],
+    ],
+)
+async def test_a_token_that_was_tampered_with_is_the_callers_mistake(
+    store: ResourceStore, keys: list[object]
+) -> None:
+    await store.create(draft("v0"))
+    await store.create(draft("v1"))
+    token = (await store.list("default", page_size=1)).next_page_token
+    document = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+    document["k"] = keys
+    forged = base64.urlsafe_b64encode(json.dumps(document).encode()).decode().rstrip("=")
+    with pytest.raises(InvalidArgument) as refusal:
+        await store.list("default", page_size=1, page_token=forged)
+    assert refusal.value.reason == "INVALID_PAGE_TOKEN"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from assay_core.digest import sha256_bytes
 from assay_core.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound
 from assay_core.manifest import build_manifest, write_manifest
 from assay_serving.artifacts import Artifact, open_artifact, verify_files
-from assay_serving.description import describe
+from assay_serving.description import Description, describe
 from assay_serving.domain import EngineOptions
 from assay_serving.engine.arguments import engine_keywords, gpus, replica_numbers
 from assay_serving.engine.chat import PLAIN_TEMPLATE
@@ -221,3 +222,53 @@ def test_on_a_gpu_share_and_cache_reach_ray_and_the_engine(tmp_path):
     spec = engine_spec(artifact, parallel, default_max_len=8192, device="cuda")
     assert gpus(spec) == 4
     assert "gpu_memory_utilization" not in engine_keywords("x", spec)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "~nobody-of-this-name/model",
+        "/a\0b",
+        "file:///%00",
+        "file://[",
+        "s3://[bucket",
+        f"/{'x' * 300}",
+        "/etc/passwd/model",
+    ],
+)
+def test_a_uri_that_leads_nowhere_is_the_callers_mistake(tmp_path, uri):
+    with pytest.raises((InvalidArgument, NotFound, FailedPrecondition)) as refusal:
+        open_and_describe(tmp_path, uri)
+    assert refusal.value.field == "artifact_uri"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_files_that_cannot_be_read_are_refused_by_name(tmp_path):
+    path = make(tmp_path / "m")
+    (path / "config.json").chmod(0)
+    with pytest.raises(FailedPrecondition) as refusal:
+        open_and_describe(tmp_path, str(path))
+    assert refusal.value.reason == "ARTIFACT_UNREADABLE"
+
+
+@pytest.mark.parametrize("length", ["long", None, -3, 0.5])
+def test_a_config_without_a_usable_context_length_leaves_it_to_the_settings(tmp_path, length):
+    path = make(tmp_path / "m", max_position_embeddings=length)
+    assert open_and_describe(tmp_path, str(path)).spec.max_model_len == 8192
+
+
+def test_a_config_with_an_infinity_has_an_engine_too(tmp_path):
+    path = make(tmp_path / "m", time_step_limit=[0.0, float("inf")])
+    assert open_and_describe(tmp_path, str(path)).engine_id
+
+
+def test_an_index_that_is_none_is_damaged(tmp_path):
+    path = make(tmp_path / "m")
+    (path / "model.safetensors.index.json").write_text('{"weight_map": [1]}')
+    with pytest.raises(DataLoss) as refusal:
+        open_and_describe(tmp_path, str(path))
+    assert refusal.value.metadata["file"] == "model.safetensors.index.json"
+
+
+def open_and_describe(home: Path, uri: str) -> Description:
+    return describe(ServingSettings(home=home), uri, EngineOptions())

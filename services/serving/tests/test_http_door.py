@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,9 +19,14 @@ from services.serving.tests.memory_runtime import World
 
 from assay_core.auth import Authenticator, Principal, Scope
 from assay_core.errors import FailedPrecondition
+from assay_serving.domain import Completion, FinishReason, TokenLogprob
+from assay_serving.http.answers import ChatWriter, CompletionWriter
 from assay_serving.http.app import OpenAIDoor
+from assay_serving.http.convert import completion_items
+from assay_serving.http.schema import ChatRequest, CompletionRequest
 from assay_serving.main import _http_server
 
+HUGE = b"1" + b"0" * 30
 TOKENS = {"reader": Scope.READ, "runner": Scope.RUN}
 
 
@@ -131,6 +137,19 @@ async def test_a_dead_engine_is_503_with_retry_after(world):
         ("/completions", b'{"model": "a", "prompt": "x", "max_tokens": 0}', 400, "max_tokens"),
         ("/completions", b'{"model": "a", "prompt": "%s"}' % (b"x" * 5 * 2**20), 400, "body"),
         ("/chat/completions", b'{"model": "a", "messages": []}', 400, "messages"),
+        ("/chat/completions", b'{"model": "a", "messages": ["xxx"]}', 400, "messages[0]"),
+        (
+            "/completions",
+            b'{"model": "a", "prompt": "x", "top_k": 1%s}' % (b"0" * 30),
+            400,
+            "top_k",
+        ),
+        (
+            "/completions",
+            b'{"model": "a", "prompt": "x", "max_tokens": 1%s}' % (b"0" * 30),
+            400,
+            "max_tokens",
+        ),
         ("/embeddings", b"{}", 404, None),
     ],
 )
@@ -141,6 +160,26 @@ async def test_bad_input_names_its_field_and_shows_no_text(world, path, body, st
     assert answer.status_code == status
     assert answer.json()["error"]["param"] == param
     assert "xxx" not in answer.text
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("-inf")])
+def test_a_log_probability_of_broken_weights_is_still_json(broken):
+    drawn = TokenLogprob(5, broken, "x", (TokenLogprob(6, broken, "y"),))
+    answer = Completion(
+        "0", 0, "x", FinishReason.STOP, 1, 1, "sha256:a", prompt_digest="", logprobs=(drawn,)
+    )
+    asked = CompletionRequest(model="a", prompt="x", logprobs=1)
+    text = CompletionWriter(asked, completion_items(asked), "sha256:a").whole([answer])
+    turns = ChatRequest(
+        model="a",
+        messages=[{"role": "user", "content": "x"}],
+        logprobs=True,
+        top_logprobs=1,
+    )
+    chat = ChatWriter(turns, "sha256:a").whole([answer])
+    for document in (text, chat):
+        json.dumps(document, allow_nan=False)
+    assert text["choices"][0]["logprobs"]["token_logprobs"] == [-9999.0]
 
 
 def test_beyond_loopback_the_door_needs_tokens(tmp_path):

@@ -14,12 +14,14 @@ from assay_core.errors import (
     AlreadyExists,
     FailedPrecondition,
     InvalidArgument,
+    OutOfRange,
     PermissionDenied,
     Unavailable,
 )
 from assay_core.resources import State
-from assay_serving.domain import Item, Sampling, TextPrompt
+from assay_serving.domain import Failure, FailureKind, Item, Sampling, TextPrompt
 from assay_serving.generation import Batch, GenerateStream
+from assay_serving.profiling import Load, profile
 from assay_serving.registry import FIELDS, ModelRecord
 
 
@@ -319,6 +321,35 @@ async def test_an_id_that_is_in_flight_is_refused(world):
             pass
     assert refusal.value.field == "items[0].id"
     assert world.engine(known).limit.used == 0
+
+
+async def test_a_profile_that_does_not_fit_the_context_is_refused_before_its_prompts_are_made(
+    world,
+):
+    known, lease = await world.leased("a")
+    engine = world.engine(known)
+    with pytest.raises(OutOfRange) as refusal:
+        await profile(engine, lease.id, lease.digest, Load(prompt_tokens=2**31 - 1))
+    assert refusal.value.reason == "OVERLENGTH"
+    assert world.runtime.calls == []
+
+
+async def test_a_profile_of_which_one_request_fails_stops_the_others(world, monkeypatch):
+    known, lease = await world.leased("a")
+    answer = world.runtime._answer
+
+    def fail_first(handle, item, index):
+        if item.id == "profile-0":
+            return Failure(item.id, index, FailureKind.ENGINE_REFUSED, "the engine failed on it")
+        return answer(handle, item, index)
+
+    monkeypatch.setattr(world.runtime, "_answer", fail_first)
+    with pytest.raises(Unavailable):
+        load = Load(prompt_tokens=1, completion_tokens=1, concurrency=2, requests=2000)
+        await profile(world.engine(known), lease.id, lease.digest, load)
+    asked = len(world.runtime.calls)
+    await asyncio.sleep(0.1)
+    assert len(world.runtime.calls) == asked < 2000
 
 
 def test_every_listed_filter_is_a_field_of_the_records():

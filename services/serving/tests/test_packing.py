@@ -22,6 +22,21 @@ def test_a_dense_layout_has_no_packing():
 @pytest.mark.parametrize(
     "quantization",
     [
+        {"quant_method": "gptq", "bits": None},
+        {"quant_method": "gptq", "bits": "four"},
+        {"quant_method": "compressed-tensors", "config_groups": [1]},
+        {"quant_method": "compressed-tensors", "config_groups": {"a": {"weights": {"x": 1}}}},
+    ],
+)
+def test_a_packing_that_cannot_be_read_is_not_served_on_a_cpu(quantization):
+    with pytest.raises(FailedPrecondition) as refusal:
+        check_served(packing_of({"quantization_config": quantization}), "cpu")
+    assert refusal.value.reason == "PACKING_NOT_SERVED"
+
+
+@pytest.mark.parametrize(
+    "quantization",
+    [
         compressed_tensors(4),
         {"quant_method": "gptq", "bits": 4},
         {"quant_method": "awq", "bits": 4},

@@ -39,6 +39,8 @@ class CharacterTokenizer:
         assert kwargs == {"tokenize": False, "add_generation_prompt": True}
         if self.chat_template == "refuses":
             raise ValueError("System role not supported: be brief")
+        if self.chat_template == "breaks":
+            raise ZeroDivisionError("be brief")
         return "".join(f"<{m['role']}>{m['content']}" for m in conversation) + "<assistant>"
 
 
@@ -93,6 +95,7 @@ def test_only_named_system_messages_are_demonstrations():
         (TokenPrompt((-1,)), None, "prompt.tokens"),
         (TokenPrompt(()), None, "prompt"),
         (CHAT, "refuses", "prompt.chat"),
+        (CHAT, "breaks", "prompt.chat"),
     ],
 )
 def test_a_bad_prompt_is_refused_by_field_and_its_text_is_not_repeated(prompt, template, field):

@@ -1,7 +1,8 @@
 """Pydantic's complaints as InvalidArgument: the field by its path, its value, what is allowed.
 
 For documents that people write (recipes, study files, packs). Values are shown only where they
-are numbers, booleans or short words; longer text may be content and stays out.
+are numbers, booleans or short words; longer text may be content and stays out. Where prompts stand
+in the document itself, no text is shown.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ def invalid_argument(
     model: type[BaseModel] | None = None,
     *,
     reason: str = "INVALID_FIELD",
+    show_text: bool = True,
 ) -> InvalidArgument:
     """Converts a validation error of a document.
 
@@ -31,8 +33,12 @@ def invalid_argument(
         path: Path of the document itself: `recipe.gptq`, `study.models[0]`; may be empty.
         model: The model that was validated, to list its fields when one is unknown.
         reason: Reason of the error.
+        show_text: Whether short texts of the document are shown.
     """
-    problems = [_problem(detail, path, model) for detail in error.errors(include_url=False)]
+    problems = [
+        _problem(detail, path, model, _shown(detail["input"], show_text))
+        for detail in error.errors(include_url=False)
+    ]
     violations = [
         FieldViolation(field, f"{problem}: {remedy}" if remedy else problem)
         for field, problem, remedy in problems
@@ -72,7 +78,7 @@ def choices(values: Iterable[Any]) -> str:
 
 
 def _problem(
-    detail: Mapping[str, Any], path: str, model: type[BaseModel] | None
+    detail: Mapping[str, Any], path: str, model: type[BaseModel] | None, shown: str
 ) -> tuple[str, str, str | None]:
     context = dict(detail.get("ctx") or {})
     field = _join(path, detail["loc"])
@@ -86,13 +92,13 @@ def _problem(
             return field, "is missing", "add it"
         case "literal_error":
             allowed = str(context["expected"]).replace("'", "")
-            return field, f"is {_shown(detail['input'])}", f"use {allowed}"
+            return field, f"is {shown}", f"use {allowed}"
         case "sparsity":
             return _join(field, ("sparsity",)), str(detail["msg"]), str(context["remedy"])
         case _:
             expected = str(detail["msg"]).removeprefix("Value error, ")
             expected = expected.replace("Input should be", "must be", 1)
-            return field, f"is {_shown(detail['input'])}", expected[0].lower() + expected[1:]
+            return field, f"is {shown}", expected[0].lower() + expected[1:]
 
 
 def _join(path: str, parts: Iterable[Any]) -> str:
@@ -117,10 +123,10 @@ def _shown_key(key: str) -> str:
     return key if len(key) <= _SHOWN_LENGTH else f"{key[:_SHOWN_LENGTH]}…"
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Any, show_text: bool) -> str:
     if value is None or isinstance(value, bool | int | float):
         return repr(value)
-    if isinstance(value, str) and len(value) <= _SHOWN_LENGTH:
+    if isinstance(value, str) and show_text and len(value) <= _SHOWN_LENGTH:
         return repr(value)
     if isinstance(value, str):
         return f"a text of {len(value)} characters"

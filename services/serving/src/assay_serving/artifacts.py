@@ -8,7 +8,8 @@ pickle weights are refused by name.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -56,7 +57,8 @@ class Artifact:
     @cached_property
     def digest(self) -> str:
         """Content digest. A plain checkpoint is read whole for it, once."""
-        return content_digest(self.path)
+        with readable():
+            return content_digest(self.path)
 
     @property
     def location(self) -> str:
@@ -65,12 +67,8 @@ class Artifact:
 
     def verify(self) -> None:
         """Check that the files are still those of the digest; see `verify_files`."""
-        verify_files(self.path, self.digest)
-
-    @property
-    def architecture(self) -> str:
-        """Architecture as in config.json: `LlamaForCausalLM`."""
-        return str((self.config.get("architectures") or ["unknown"])[0])
+        with readable():
+            verify_files(self.path, self.digest)
 
     @property
     def packed(self) -> bool:
@@ -81,8 +79,9 @@ class Artifact:
     def context_length(self) -> int | None:
         """Longest sequence that the model was made for, where its config says so."""
         for key in ("max_position_embeddings", "n_positions", "max_sequence_length"):
-            if key in self.config:
-                return int(self.config[key])
+            length = self.config.get(key)
+            if isinstance(length, int) and length > 0:
+                return length
         return None
 
     @property
@@ -104,7 +103,8 @@ class Artifact:
     @cached_property
     def chat_template_digest(self) -> str:
         """Digest of the chat template in use: the model's own, else the plain one."""
-        return sha256_bytes((self._own_template() or PLAIN_TEMPLATE).encode())
+        template = self._own_template() or PLAIN_TEMPLATE
+        return sha256_bytes(template.encode(errors="surrogateescape"))
 
     @property
     def swap_family(self) -> str:
@@ -131,12 +131,30 @@ class Artifact:
     def _own_template(self) -> str | None:
         file = self.path / TEMPLATE_FILE
         if file.is_file():
-            return file.read_text()
+            return file.read_text(errors="surrogateescape")
         settings = self.path / "tokenizer_config.json"
         if settings.is_file():
             template = _read_json(settings).get("chat_template")
             return template if isinstance(template, str) else None
         return None
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """A piece of work that reads an artifact's files, with what the system says as our error.
+
+    Raises:
+        FailedPrecondition: One of them cannot be read.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise FailedPrecondition.of(
+            "artifact_uri",
+            f"names files that this server cannot read ({error.strerror or type(error).__name__})",
+            reason="ARTIFACT_UNREADABLE",
+            remedy="let the user that the server runs as read them, and check the disk",
+        ) from error
 
 
 def item_bytes(dtype: str) -> int:
@@ -150,7 +168,7 @@ def open_artifact(
     """Find an artifact and check its form. Reads, never writes its files. Blocks.
 
     Raises:
-        InvalidArgument: The URI is empty or its scheme is unknown.
+        InvalidArgument: The URI is empty, malformed, or its scheme is unknown.
         PermissionDenied: The URI lies under no allowed prefix.
         NotFound: There is no such directory.
         FailedPrecondition: It has no safetensors weights, or another digest than expected.
@@ -205,9 +223,18 @@ def verify_files(path: Path, digest: str) -> None:
 
 
 def _local_directory(uri: str, allowed: Collection[str], cache: Path) -> Path:
-    parts = urlsplit(uri)
-    if parts.scheme in ("", "file"):
-        path = Path(unquote(parts.path) if parts.scheme else uri).expanduser().resolve()
+    try:
+        parts = urlsplit(uri)
+        local = parts.scheme in ("", "file")
+        path = Path(unquote(parts.path) if parts.scheme else uri)
+        path = path.expanduser().resolve() if local else path
+    except (ValueError, RuntimeError) as error:
+        raise InvalidArgument.of(
+            "artifact_uri",
+            "is neither a path nor a URI",
+            remedy="write /PATH or s3://BUCKET/PREFIX",
+        ) from error
+    if local:
         _check_allowed(path.as_uri(), allowed)
         if not path.is_dir():
             raise NotFound.of(
@@ -247,7 +274,8 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 def _read_json(file: Path) -> dict[str, Any]:
     try:
-        document = json.loads(file.read_text())
+        # Python's own constants stand in configs of some models; as texts they have a digest.
+        document = json.loads(file.read_text(), parse_constant=str)
     except ValueError as error:
         raise _damaged(file, "is not readable JSON") from error
     if not isinstance(document, dict):
@@ -271,7 +299,10 @@ def _check_weights(path: Path) -> None:
     index = path / "model.safetensors.index.json"
     if index.is_file():
         there = {file.name for file in weights}
-        for name in sorted(set(_read_json(index).get("weight_map", {}).values())):
+        weight_map = _read_json(index).get("weight_map", {})
+        if not isinstance(weight_map, dict):
+            raise _damaged(index, "has no map of weights")
+        for name in sorted({str(file) for file in weight_map.values()}):
             if name not in there:
                 raise _damaged(path / name, "is missing")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from assay_core.digest import digest_of, hex_of
-from assay_serving.artifacts import Artifact, open_artifact
+from assay_serving.artifacts import Artifact, open_artifact, readable
 from assay_serving.domain import EngineIdentity, EngineOptions, EngineSpec
 from assay_serving.endpoints import Endpoint
 from assay_serving.engine.identity import engine_spec, identity_of
@@ -67,11 +67,12 @@ def describe(
     Raises:
         AssayError: See `open_artifact` and `engine_spec`.
     """
-    artifact = open_artifact(
-        uri,
-        allowed=settings.allowed_prefixes,
-        cache=settings.download_cache,
-        expected_digest=expected_digest,
-    )
-    spec = engine_spec(artifact, options.over(settings.engine_options), settings.max_model_len)
-    return Description.of(artifact, spec, identity_of(spec, settings.device_class))
+    with readable():
+        artifact = open_artifact(
+            uri,
+            allowed=settings.allowed_prefixes,
+            cache=settings.download_cache,
+            expected_digest=expected_digest,
+        )
+        spec = engine_spec(artifact, options.over(settings.engine_options), settings.max_model_len)
+        return Description.of(artifact, spec, identity_of(spec, settings.device_class))

@@ -93,7 +93,7 @@ class InFlightLimit:
     """
 
     def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
+        self.capacity = capacity
         self._used = 0
         self._queue: deque[tuple[int, asyncio.Future[None]]] = deque()
 
@@ -105,7 +105,7 @@ class InFlightLimit:
     @property
     def free(self) -> int:
         """Completions that may enter now."""
-        return 0 if self._queue else self._capacity - self._used
+        return 0 if self._queue else self.capacity - self._used
 
     @property
     def waiting(self) -> int:
@@ -114,8 +114,8 @@ class InFlightLimit:
 
     async def acquire(self, amount: int) -> Permit:
         """Wait for room for `amount` completions, or for all there is."""
-        weight = min(amount, self._capacity)
-        if not self._queue and self._used + weight <= self._capacity:
+        weight = min(amount, self.capacity)
+        if not self._queue and self._used + weight <= self.capacity:
             self._used += weight
             return Permit(self, weight)
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -138,7 +138,7 @@ class InFlightLimit:
         self._admit()
 
     def _admit(self) -> None:
-        while self._queue and self._used + self._queue[0][0] <= self._capacity:
+        while self._queue and self._used + self._queue[0][0] <= self.capacity:
             weight, turn = self._queue.popleft()
             self._used += weight
             turn.set_result(None)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from assay_core.errors import FailedPrecondition
+from assay_core.errors import FailedPrecondition, OutOfRange
 from assay_serving.domain import Completion, Delta, Failure, Item, Sampling, TokenPrompt
 from assay_serving.engine_host import Engine
 from assay_serving.failures import item_error
@@ -60,6 +60,15 @@ async def profile(engine: Engine, lease_id: str, digest: str, load: Load) -> Pro
             field="lease_id",
             remedy="profile an artifact",
         )
+    context = engine.spec.max_model_len
+    if load.prompt_tokens + load.completion_tokens > context:
+        raise OutOfRange.of(
+            "prompt_tokens",
+            f"is {load.prompt_tokens} and completion_tokens is {load.completion_tokens}; "
+            f"the context holds {context}",
+            reason="OVERLENGTH",
+            remedy="ask for fewer of both, or load the model with a larger max_model_len",
+        )
     waiting = _items(load)
     first: list[float] = []
     tokens = 0
@@ -72,7 +81,15 @@ async def profile(engine: Engine, lease_id: str, digest: str, load: Load) -> Pro
             tokens += count
 
     started = time.perf_counter()
-    await asyncio.gather(*(work() for _ in range(load.concurrency)))
+    workers = min(load.concurrency, load.requests, engine.limit.capacity)
+    tasks = [asyncio.create_task(work()) for _ in range(workers)]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        # One that fails has failed the measurement.
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
     seconds = time.perf_counter() - started
     return Profile(
         ttft_p50=float(np.percentile(first, 50)),

@@ -19,7 +19,8 @@ DEFAULT_SIZE = 100
 MAX_SIZE = 1000
 DEFAULT_ORDER = "create_time desc"
 
-_ORDERABLE = ("id", "state", "create_time", "update_time")
+_TIMES = ("create_time", "update_time")
+_ORDERABLE = ("id", "state", *_TIMES)
 
 
 @dataclass(frozen=True)
@@ -98,10 +99,9 @@ def read_token(token: str, order: Sequence[OrderKey], query: object) -> list[Any
         padded = token + "=" * (-len(token) % 4)
         document = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
         keys, digest = document["k"], document["q"]
-    except (ValueError, binascii.Error, KeyError, TypeError):
+    except (ValueError, binascii.Error, KeyError, TypeError, RecursionError):
         keys, digest = None, None
-    well_formed = isinstance(keys, list) and len(keys) == len(order)
-    if not well_formed or digest != _short_digest(query):
+    if not _fit(keys, order) or digest != _short_digest(query):
         raise InvalidArgument.of(
             "page_token",
             "is not a token of this list",
@@ -109,6 +109,18 @@ def read_token(token: str, order: Sequence[OrderKey], query: object) -> list[Any
             remedy="pass next_page_token unchanged, with the same project, filter and order_by",
         )
     return list(keys)
+
+
+def _fit(keys: Any, order: Sequence[OrderKey]) -> bool:
+    """Whether keys are of the types of an order's columns, as the database can take them."""
+    if not isinstance(keys, list) or len(keys) != len(order):
+        return False
+    return all(
+        type(value) is int and abs(value) < 2**63
+        if key.name in _TIMES
+        else isinstance(value, str) and value.isprintable()
+        for key, value in zip(order, keys, strict=True)
+    )
 
 
 def _short_digest(query: object) -> str:

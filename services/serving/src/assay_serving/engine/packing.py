@@ -30,11 +30,18 @@ class Packing:
 
 
 def packing_of(config: Mapping[str, Any]) -> Packing | None:
-    """The packing that a config.json describes; None for a dense layout."""
+    """The packing that a config.json describes, as far as it does; None for a dense layout."""
     given = config.get("quantization_config")
     if not isinstance(given, Mapping):
         return None
     method = str(given.get("quant_method", "unknown"))
+    try:
+        return _described(method, given)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return Packing(method, frozenset())
+
+
+def _described(method: str, given: Mapping[str, Any]) -> Packing:
     if method != "compressed-tensors":
         return Packing(method, frozenset({int(given.get("bits", given.get("w_bit", 0)))} - {0}))
     groups = [group for group in given.get("config_groups", {}).values() if group.get("weights")]

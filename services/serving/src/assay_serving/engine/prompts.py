@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
-from jinja2.exceptions import TemplateError
 
 from assay_serving.domain import ChatPrompt, FailureKind, Item, Prompt, TextPrompt, TokenPrompt
 from assay_serving.engine.chat import render_plain, template_messages
@@ -143,7 +142,7 @@ class PromptEncoder:
             text: str = self._tokenizer.apply_chat_template(
                 messages, tokenize=False, add_generation_prompt=True
             )
-        except (TemplateError, TypeError, ValueError, KeyError) as error:
+        except Exception as error:  # noqa: BLE001 - see above; raised further it would end the engine
             raise PromptRefusedError(
                 "prompt.chat",
                 f"is refused by the model's chat template ({type(error).__name__})",

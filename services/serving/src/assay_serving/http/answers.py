@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import uuid
 from collections.abc import Iterable, Sequence
@@ -11,6 +12,9 @@ from assay_serving.domain import Completion, Delta, Item, TextPrompt, TokenLogpr
 from assay_serving.http.schema import ChatRequest, CompletionRequest
 
 Document = dict[str, Any]
+
+LEAST_LOGPROB = -9999.0
+"""What the OpenAI API says for a token that cannot be drawn."""
 
 
 class Writer(Protocol):
@@ -90,7 +94,7 @@ class CompletionWriter:
             tokens.append(text)
             offsets.append(offset)
             offset += len(text)
-            values.append(None if isinstance(entry, str) else entry.logprob)
+            values.append(None if isinstance(entry, str) else _logprob(entry))
             top.append(None if isinstance(entry, str) else self._top(entry))
         return {
             "tokens": tokens,
@@ -101,7 +105,7 @@ class CompletionWriter:
 
     def _top(self, entry: TokenLogprob) -> dict[str, float]:
         likeliest = entry.top[: self._request.logprobs]
-        return {other.text: other.logprob for other in (*likeliest, entry)}
+        return {other.text: _logprob(other) for other in (*likeliest, entry)}
 
 
 class ChatWriter:
@@ -164,7 +168,12 @@ class ChatWriter:
 
 
 def _token(entry: TokenLogprob) -> Document:
-    return {"token": entry.text, "logprob": entry.logprob, "bytes": list(entry.text.encode())}
+    return {"token": entry.text, "logprob": _logprob(entry), "bytes": list(entry.text.encode())}
+
+
+def _logprob(entry: TokenLogprob) -> float:
+    """A number that JSON has: weights that are broken give NaN and minus infinity."""
+    return max(entry.logprob, LEAST_LOGPROB) if math.isfinite(entry.logprob) else LEAST_LOGPROB
 
 
 def _head(prefix: str, kind: str, model: str, digest: str) -> Document:

@@ -276,7 +276,7 @@ async def _document(request: Request, model: type[DocumentT]) -> DocumentT:
     except ValidationError as error:
         if error.errors(include_input=False, include_url=False)[0]["type"] == "json_invalid":
             raise InvalidArgument.of("body", "is not JSON", remedy="send a JSON object") from None
-        raise invalid_argument(error, "", model) from None
+        raise invalid_argument(error, "", model, show_text=False) from None
 
 
 async def _unless_gone(request: Request, work: Awaitable[Any]) -> Any:

@@ -16,7 +16,10 @@ MOST_COMPLETIONS = 256
 
 MOST_LOGPROBS = 20
 
-TokenIds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+Count = Annotated[int, Field(ge=0, lt=2**31)]
+"""What the gRPC contract has as int32."""
+
+TokenIds = Annotated[list[Count], Field(min_length=1)]
 StopText = Annotated[str, StringConstraints(min_length=1)]
 Neutral = Annotated[float, Field(ge=0, le=0)]
 
@@ -39,7 +42,7 @@ class GenerationRequest(_Document):
     n: int | None = Field(default=None, ge=1, le=MOST_COMPLETIONS)
     temperature: float | None = Field(default=None, ge=0, le=10)
     top_p: float | None = Field(default=None, gt=0, le=1)
-    top_k: int | None = Field(default=None, ge=0)
+    top_k: Count | None = None
     stop: StopText | Annotated[list[StopText], Field(max_length=16)] | None = None
     seed: int | None = Field(default=None, ge=0, lt=2**63)
     stream: bool = False
@@ -82,7 +85,7 @@ class CompletionRequest(GenerationRequest):
         | Annotated[list[str], Field(min_length=1)]
         | Annotated[list[TokenIds], Field(min_length=1)]
     ) = Field(repr=False)
-    max_tokens: int | None = Field(default=None, ge=0)
+    max_tokens: Count | None = None
     logprobs: int | None = Field(default=None, ge=0, le=MOST_LOGPROBS)
     echo: bool = False
     best_of: int | None = Field(default=None, ge=1, le=1)
@@ -121,8 +124,8 @@ class ChatRequest(GenerationRequest):
     """`POST /v1/chat/completions`; without a limit the answer may fill the context."""
 
     messages: list[Message] = Field(min_length=1)
-    max_tokens: int | None = Field(default=None, ge=1)
-    max_completion_tokens: int | None = Field(default=None, ge=1)
+    max_tokens: int | None = Field(default=None, ge=1, lt=2**31)
+    max_completion_tokens: int | None = Field(default=None, ge=1, lt=2**31)
     logprobs: bool | None = None
     top_logprobs: int | None = Field(default=None, ge=0, le=MOST_LOGPROBS)
     response_format: ResponseFormat | None = None
