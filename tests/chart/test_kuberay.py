@@ -79,13 +79,3 @@ def test_workers_of_the_chart_are_probed_where_they_listen(render):
         (container,) = pod["containers"]
         assert start in container["command"]
         assert container["readinessProbe"]["tcpSocket"]["port"] == int(start.rpartition("=")[2])
-
-
-def test_a_scorers_autoscaler_behaves_as_it_is_told(render):
-    scoring = ["scoring.enabled=true", "scoring.settings.checkpoints.a=/a"]
-    scoring.append("scoring.autoscaling.enabled=true")
-    name = "t-assay-scoring"
-    assert "behavior" not in render(*scoring).one("HorizontalPodAutoscaler", name)["spec"]
-    window = "scoring.autoscaling.behavior.scaleDown.stabilizationWindowSeconds"
-    told = render(*scoring, f"{window}=60").one("HorizontalPodAutoscaler", name)["spec"]
-    assert told["behavior"] == {"scaleDown": {"stabilizationWindowSeconds": 60}}

@@ -174,3 +174,16 @@ def test_images_come_from_one_registry(render):
     images = {c["image"] for _, pod in found.pods() for c in pod["containers"]}
     names = ("coordinator", "compression", "serving", "evaluators", "cli")
     assert images == {f"r.example.com/mirror/assay/{name}:v9" for name in names}
+
+
+def test_a_scorers_autoscaler_behaves_as_it_is_told(render):
+    scoring = ["scoring.enabled=true", "scoring.settings.checkpoints.a=/a"]
+    scoring.append("scoring.autoscaling.enabled=true")
+    # Or evaluators would stay with the replicas that they know.
+    assert render(*scoring).settings("scoring")["max_connection_age_seconds"] == 60
+    assert "max_connection_age_seconds" not in render(*scoring[:2]).settings("scoring")
+    name = "t-assay-scoring"
+    assert "behavior" not in render(*scoring).one("HorizontalPodAutoscaler", name)["spec"]
+    window = "scoring.autoscaling.behavior.scaleDown.stabilizationWindowSeconds"
+    told = render(*scoring, f"{window}=60").one("HorizontalPodAutoscaler", name)["spec"]
+    assert told["behavior"] == {"scaleDown": {"stabilizationWindowSeconds": 60}}

@@ -9,6 +9,7 @@ import re
 import socket
 import urllib.request
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 import grpc
 import pytest
@@ -392,3 +393,19 @@ def test_log_lines_are_json_with_ids_and_exceptions_without_messages(
         assert line["error_type"] == "ValueError"
         assert line["service"] == "core"
         assert SECRET_TEXT not in json.dumps(line)
+
+
+@pytest.mark.parametrize(("grace", "ending"), [(10.0, None), (0.0, Unavailable)])
+async def test_a_call_under_way_has_the_grace_when_its_connection_is_of_age(
+    settings: ServiceSettings,
+    register: Register,
+    grace: float,
+    ending: type[AssayError] | None,
+) -> None:
+    aged = settings.model_copy(
+        update={"max_connection_age_seconds": 0.05, "max_connection_age_grace_seconds": grace}
+    )
+    async with running(aged, "core", register) as server, channel(server.address) as to:
+        stub = compression_pb2_grpc.CompressionServiceStub(to)
+        with nullcontext() if ending is None else pytest.raises(ending):
+            await call(stub.GetVariant, get("slow"))

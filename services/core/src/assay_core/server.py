@@ -209,10 +209,11 @@ def _options(settings: ServiceSettings) -> list[tuple[str, int]]:
     ]
     if settings.max_connection_age_seconds is not None:
         age = round(settings.max_connection_age_seconds * 1000)
-        grace = round(settings.drain_seconds * 1000)
+        grace = settings.max_connection_age_grace_seconds
+        grace = settings.drain_seconds if grace is None else grace
         options += [
             ("grpc.max_connection_age_ms", age),
-            ("grpc.max_connection_age_grace_ms", grace),
+            ("grpc.max_connection_age_grace_ms", round(grace * 1000)),
         ]
     return options
 

@@ -128,6 +128,9 @@ class ServiceSettings(BaseSettings):
     max_connection_age_seconds: float | None = Field(
         default=None, gt=0, description="Close client connections at this age, to rebalance."
     )
+    max_connection_age_grace_seconds: float | None = Field(
+        default=None, ge=0, description="Grace for calls in flight then; without it drain_seconds."
+    )
 
     @property
     def service(self) -> str:
