@@ -128,21 +128,24 @@ def settings(tmp_path: Path) -> ServiceSettings:
     return ServiceSettings(listen="127.0.0.1:0", home=tmp_path, drain_seconds=2)
 
 
-def postgres_url() -> str:
-    url = os.environ.get("ASSAY_TEST_POSTGRES_URL")
-    if url is None:
-        reason = "set ASSAY_TEST_POSTGRES_URL to run the resource store on Postgres"
-        if "postgres" in os.environ.get("ASSAY_REQUIRE", "").split(","):
-            pytest.fail(f"ASSAY_REQUIRE asks for postgres: {reason}")
-        pytest.skip(reason)
-    return url
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """The server that a variable names, or one that is started here; skips where there is none."""
+    if url := os.environ.get("ASSAY_TEST_POSTGRES_URL"):
+        yield url
+        return
+    sys.path.append(str(Path(__file__).parents[2] / "coordinator" / "tests"))
+    import postgres
+
+    with postgres.server() as url:
+        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/db/test.sqlite"
-    return postgres_url()
+    return str(request.getfixturevalue("postgres_url"))
 
 
 @pytest.fixture

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 import sqlite3
 import subprocess
 import sys
 import textwrap
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -29,6 +32,7 @@ from assay_core.resources import (
     ResourceStore,
     State,
     can_move,
+    database,
     meta_of,
 )
 
@@ -279,3 +283,37 @@ def test_an_unusable_url_names_the_setting(url: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
         ResourceStore(url, "things")
     assert caught.value.field == "database_url"
+
+
+NUL = "a\0b"
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda store: store.get(NUL),
+        lambda store: store.list(None, filter=f'id = "{NUL}"'),
+        lambda store: store.create(draft("nul", name_of_it=NUL)),
+    ],
+)
+async def test_a_text_that_postgres_cannot_keep_is_never_an_internal_error(
+    store: ResourceStore, use: Callable[[ResourceStore], Awaitable[object]]
+) -> None:
+    with contextlib.suppress(InvalidArgument, NotFound):
+        await use(store)
+
+
+async def test_a_postgres_that_accepts_and_says_nothing_is_unavailable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("psycopg")
+    # The shortest that libpq knows.
+    monkeypatch.setitem(database.PATIENCE, "connect_timeout", "2")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        store = ResourceStore(
+            f"postgresql://x@127.0.0.1:{silent.getsockname()[1]}/x?sslmode=disable", "studies"
+        )
+        with pytest.raises(Unavailable):
+            async with asyncio.timeout(15):
+                await store.get("a")
+        await store.close()

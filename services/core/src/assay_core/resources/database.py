@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, OperationalError
 
 from assay_core.errors import Internal, InvalidArgument, ResourceExhausted, Unavailable
 
@@ -20,6 +20,15 @@ _WRITE = "assay_write"
 _THREADS = 4
 _BUSY_SECONDS = 30
 _DISK_FULL = "53100"  # SQLSTATE of Postgres.
+# A Postgres whose machine has gone says nothing: TCP alone would wait a quarter of an hour for it.
+PATIENCE = {
+    "connect_timeout": "10",
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "30000",
+}
+"""Options of connections to Postgres (libpq's names), where the URL has none of its own."""
 
 ResultT = TypeVar("ResultT")
 
@@ -93,7 +102,13 @@ def _errors() -> Iterator[None]:
                 remedy="check database_url and the database; retry",
                 retry_after=1.0,
             ) from error
-        # Statements and parameters stay out of the message: parameters are request content.
+        # Statements and parameters stay out of the messages: parameters are request content.
+        if isinstance(error, DataError):
+            raise InvalidArgument(
+                "a value of the request cannot be stored",
+                reason="UNSTORABLE_VALUE",
+                remedy="leave NUL characters out of its texts",
+            ) from error
         raise Internal("the database refused a statement", reason="DATABASE_ERROR") from error
 
 
@@ -108,7 +123,7 @@ def _engine(url: str) -> Engine:
     except ArgumentError:
         raise _wrong_url() from None
     if parsed.get_backend_name() in ("postgresql", "postgres"):
-        parsed = parsed.set(drivername="postgresql+psycopg")
+        parsed = parsed.set(drivername="postgresql+psycopg", query={**PATIENCE, **parsed.query})
         return create_engine(parsed, pool_pre_ping=True, pool_size=_THREADS, hide_parameters=True)
     if parsed.get_backend_name() != "sqlite":
         raise _wrong_url()
