@@ -49,4 +49,4 @@ e2e: .venv/.ready images images-load image-postgres e2e-tests ## Install on a re
 .PHONY: e2e-tests
 e2e-tests: .venv/.ready ## The same with images that are loaded already
 	@ASSAY_E2E_REGISTRY=$(IMAGE_REGISTRY) ASSAY_E2E_TAG=$(IMAGE_TAG) ASSAY_E2E_POSTGRES=$(POSTGRES_IMAGE) HELM=$(HELM) $(CLUSTER_EXEC) \
-	  .venv/bin/python -m pytest tests/cluster --exitfirst
+	  .venv/bin/python -m pytest tests/cluster --exitfirst --durations=0 --durations-min=1

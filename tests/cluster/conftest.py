@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import pytest
@@ -39,11 +39,16 @@ def client(release: Release, client_pod: str) -> Client:
 
 
 @contextmanager
-def installed(release: Release, *, keep: bool = False) -> Iterator[Release]:
-    """A release in a new namespace, which is deleted at the end."""
+def installed(
+    release: Release, *, keep: bool = False, secrets: Mapping[str, Mapping[str, str]] | None = None
+) -> Iterator[Release]:
+    """A release in a new namespace with given Secrets, which is deleted at the end."""
     if not keep:
         _delete_namespace(release.namespace)
     _create_namespace(release.namespace)
+    for name, content in (secrets or {}).items():
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}}
+        release.kubectl("apply", "-f", "-", stdin=json.dumps(secret | {"stringData": content}))
     release.upgrade()
     yield release
     if not keep:

@@ -1,14 +1,17 @@
-"""Other ways to install: Postgres with two coordinators, and Ray in pods of its own."""
+"""Other ways to install: Postgres with two coordinators, Ray in pods of its own, data in S3."""
 
 from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Iterator
 from dataclasses import replace
 
+import fsspec
 import pytest
 import yaml
+from services.core.tests.object_servers import S3, s3_server
 from tests.cluster.cluster import (
     CHART,
     TERMINAL,
@@ -17,6 +20,7 @@ from tests.cluster.cluster import (
     eventually,
     ready,
     reused,
+    run,
     scores,
     study,
     whole,
@@ -58,6 +62,38 @@ def on_ray(images: tuple[str, str]) -> Iterator[Release]:
         f"{ray}.workers.resources.limits.memory=8Gi",
     )  # fmt: skip
     with installed(Release("assay-ray", *images, (*sets, f"{ray}.workers.replicas=0"))) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def object_store(client_pod: str) -> Iterator[S3]:
+    """An S3 served by this process, which pods reach."""
+    (node, *_) = json.loads(run("kubectl", "get", "nodes", "-o", "json").out)["items"]
+    address = next(a["address"] for a in node["status"]["addresses"] if a["type"] == "InternalIP")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way:
+        way.connect((address, 9))
+        own = way.getsockname()[0]
+    with s3_server(own) as store:
+        store.make_bucket("assay")
+        port = store.url.rpartition(":")[2]
+        knock = f"import socket; socket.create_connection(({own!r}, {port}), 5)"
+        if Client(client_pod).exec("python", "-c", knock).code:
+            pytest.skip(f"pods do not reach this process at {own}")
+        yield store
+
+
+@pytest.fixture(scope="module")
+def on_s3(images: tuple[str, str], object_store: S3) -> Iterator[Release]:
+    """No shared volume; the keys of the store in a Secret of the namespace."""
+    environment = object_store.environment
+    sets = (
+        *ETHICS_ALONE, "storage.type=s3", "storage.s3.uri=s3://assay/e2e",
+        f"storage.s3.endpoint={environment.pop('AWS_ENDPOINT_URL')}",
+        f"storage.s3.region={environment.pop('AWS_DEFAULT_REGION')}",
+        "storage.s3.existingSecret=object-store",
+    )  # fmt: skip
+    secrets = {"object-store": environment}
+    with installed(Release("assay-s3", *images, sets), secrets=secrets) as found:
         yield found
 
 
@@ -123,3 +159,16 @@ def test_engines_run_on_ray_workers_that_come_go_and_come_back(
     assert ready(worker)
     on_ray.delete_pod("ray-worker")
     ended_well(on_ray, client, identifier)
+
+
+def test_a_study_keeps_everything_in_an_object_store(
+    on_s3: Release, object_store: S3, client_pod: str
+) -> None:
+    client = client_of(on_s3, client_pod)
+    identifier = client.create(study("on-s3", 60, *RECIPES, dimensions=["ethics"]))
+    ended_well(on_s3, client, identifier)
+    assert client.assay("report", identifier)
+    claims = {each["metadata"]["name"] for each in on_s3.get("persistentvolumeclaims")}
+    assert claims and all(name.endswith("-home") for name in claims)
+    stored = fsspec.filesystem("s3", **object_store.options()).find("assay/e2e")
+    assert {key.split("/")[2] for key in stored} >= {"artifacts", "generations", "reports"}

@@ -50,10 +50,10 @@ class S3:
 
 
 @contextmanager
-def s3_server() -> Iterator[S3]:
-    """Serves S3 on a free port of loopback."""
+def s3_server(address: str = "127.0.0.1") -> Iterator[S3]:
+    """Serves S3 on a free port of an address of this machine."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server = ThreadedMotoServer(ip_address=address, port=0, verbose=False)
     server.start()
     try:
         url = "http://{}:{}".format(*server.get_host_and_port())
