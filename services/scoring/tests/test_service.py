@@ -7,6 +7,7 @@ import json
 import socket
 import subprocess
 import sys
+import threading
 import time
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -122,3 +123,37 @@ async def test_what_is_no_probability_is_a_failure_and_never_a_low_score():
     found = await Scorers([Fixed()]).score("fixed", ["nan", "two", "none", "", "fine"])
     assert [each.missing_reason for each in found] == [*["scorer_error"] * 3, "blank", ""]
     assert found[-1].value == 0.5
+
+
+class Slow:
+    """Says how many messages it was given at once at most."""
+
+    id = "slow"
+    summary = licence = ""
+
+    def __init__(self) -> None:
+        self.now = self.most = 0
+        self.entered = threading.Event()
+        self.go = threading.Event()
+
+    def score(self, texts):
+        self.now += 1
+        self.most = max(self.most, self.now)
+        self.entered.set()
+        assert self.go.wait(20)
+        self.now -= 1
+        return [0.5 for _ in texts]
+
+
+async def test_a_caller_that_leaves_does_not_let_two_messages_into_a_classifier():
+    slow = Slow()
+    scorers = Scorers([slow])
+    leaving = asyncio.create_task(scorers.score("slow", ["a"]))
+    await asyncio.to_thread(slow.entered.wait, 20)
+    leaving.cancel()
+    await asyncio.gather(leaving, return_exceptions=True)
+    next_one = asyncio.create_task(scorers.score("slow", ["b"]))
+    await asyncio.sleep(0.1)
+    slow.go.set()
+    assert [each.value for each in await next_one] == [0.5]
+    assert slow.most == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -44,8 +45,12 @@ class Scorers:
 
     def __init__(self, classifiers: Sequence[Classifier]) -> None:
         self._by_id: Mapping[str, Classifier] = {each.id: each for each in classifiers}
-        # A classifier uses the whole device, so two messages at a time would only share it.
-        self._turns = {each.id: asyncio.Lock() for each in classifiers}
+        # A classifier uses the whole device, so two messages at a time would only share it. Each
+        # has one thread, and no lock: who leaves gives a lock up while the thread goes on.
+        self._threads = {
+            each.id: ThreadPoolExecutor(1, thread_name_prefix=f"assay-{each.id}")
+            for each in classifiers
+        }
 
     @property
     def classifiers(self) -> tuple[Classifier, ...]:
@@ -75,8 +80,9 @@ class Scorers:
         values: Sequence[float | None] = ()
         with metrics.BATCH_SECONDS.labels(scorer).time():
             if kept:
-                async with self._turns[scorer]:
-                    values = await asyncio.to_thread(self._by_id[scorer].score, kept)
+                values = await asyncio.get_running_loop().run_in_executor(
+                    self._threads[scorer], self._by_id[scorer].score, kept
+                )
         remaining = iter(values)
         scored = [_scored(next(remaining)) if t.strip() else Scored(None, BLANK) for t in texts]
         for each in scored:
