@@ -1,5 +1,6 @@
 """The object store behaves alike on every file system, and readers never see a part."""
 
+import os
 import uuid
 from pathlib import Path
 
@@ -152,3 +153,29 @@ def test_a_moved_tree_is_published_without_a_copy(tmp_path: Path, tree: Path) ->
 def test_a_prefix_covers_whole_parts_of_a_path(uri: str, lies: bool) -> None:
     assert lies_below(uri, ["s3://bucket/texts", "s3://other/"]) is lies
     assert not lies_below(uri, [])
+
+
+@pytest.mark.parametrize("key", ["file/below", "x" * 300, "folder", "gone"])
+def test_a_key_that_no_object_can_have_is_not_found(tmp_path: Path, key: str) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "folder").mkdir()
+    store = ObjectStore(str(tmp_path))
+    for read in (store.read_bytes, store.read_json):
+        with pytest.raises(NotFound):
+            read(key)
+
+
+def test_a_file_that_may_not_be_read_is_refused_by_its_field(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"")
+    (tmp_path / "secret").chmod(0)
+    if os.geteuid() == 0:
+        pytest.skip("root reads everything")
+    with pytest.raises(FailedPrecondition) as refusal:
+        ObjectStore(str(tmp_path), field="pack.uri").read_bytes("secret")
+    assert (refusal.value.reason, refusal.value.field) == ("STORE_ACCESS_DENIED", "pack.uri")
+
+
+def test_the_home_of_nobody_is_refused_by_its_field() -> None:
+    with pytest.raises(InvalidArgument) as refusal:
+        ObjectStore("~nobody-of-this-name/data", field="pack.uri")
+    assert refusal.value.field == "pack.uri"

@@ -3,7 +3,8 @@
 Keys are relative paths with `/` below the store's root; a URI below the root is accepted wherever
 a key is. Publication is atomic to readers: on `file://` by rename, elsewhere a single object by
 one PUT, and a tree by writing its manifest last. Of a remote store every method may also raise
-what `assay_core.storage_errors` says: no bucket, no access, no answer.
+what `assay_core.storage_errors` says: no bucket, no access, no answer; of a local one those that
+read, FailedPrecondition where this process has no access.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from assay_core.digest import canonical_json
 from assay_core.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound
 from assay_core.manifest import MANIFEST_NAME
 from assay_core.publication import is_partial, move_or_copy, partial_of, publish_directory
-from assay_core.storage_errors import remote_errors
+from assay_core.storage_errors import local_errors, remote_errors
 
 _PROBE = ".assay-probe"
 
@@ -52,7 +53,12 @@ class ObjectStore:
         self, uri: str, *, options: Mapping[str, Any] | None = None, field: str = "data_uri"
     ) -> None:
         if "://" not in uri:
-            uri = Path(uri).expanduser().absolute().as_uri()
+            try:
+                uri = Path(uri).expanduser().absolute().as_uri()
+            except RuntimeError:
+                raise InvalidArgument.of(
+                    field, "names the home of a user that is not there", remedy="write it out"
+                ) from None
         try:
             # Other processes write too: a cached listing would hide what they published.
             given = {"use_listings_cache": False, **(options or {})}
@@ -325,10 +331,8 @@ class ObjectStore:
     def _errors(self, key: str, *, only_bucket: bool = False) -> Iterator[None]:
         # What is written or listed needs no object: only the bucket can be what is not there.
         if self._local:
-            try:
+            with local_errors(self.uri_of(key), self._field, self._missing(key)):
                 yield
-            except (FileNotFoundError, IsADirectoryError) as error:
-                raise self._missing(key) from error
             return
         missing = None if only_bucket else self._missing(key)
         with remote_errors(self._scheme, self.uri_of(key), self._field, missing):

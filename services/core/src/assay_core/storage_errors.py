@@ -43,6 +43,37 @@ _LOCAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 @contextmanager
+def local_errors(place: str, field: str, missing: NotFound) -> Iterator[None]:
+    """Turns what reading a local store raises into the errors of Assay.
+
+    Args:
+        place: URI that messages name.
+        field: Setting or request field that named the store.
+        missing: What to raise where the object is not there.
+
+    Raises:
+        NotFound: `missing`.
+        FailedPrecondition: This process may not read it.
+    """
+    try:
+        yield
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise missing from error
+    except PermissionError as error:
+        raise FailedPrecondition.of(
+            field,
+            f"names {place}, which this service may not read",
+            reason="STORE_ACCESS_DENIED",
+            remedy="give the user that the service runs as the right to read it",
+        ) from error
+    except OSError as error:
+        # A name that no file can have.
+        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+            raise missing from error
+        raise
+
+
+@contextmanager
 def remote_errors(scheme: str, place: str, field: str, missing: NotFound | None) -> Iterator[None]:
     """Turns what a remote store's driver raises into the errors of Assay.
 
