@@ -194,6 +194,15 @@ def test_a_recipe_is_compared_by_the_mean_over_its_seeds():
     assert found.between_seed_sd == pytest.approx(np.std([c.difference for c in per_seed], ddof=1))
 
 
+def test_seeds_that_change_none_of_a_few_rows_do_not_prove_a_recipe():
+    shard = to_table([*binary("zero", [1, 0] * 10), *binary("unscored", [1] * 50)])
+    per_seed = [compare(NAMES, ONE_SCENARIO, shard, shard, FAST)[0]] * 5
+    found = compare_recipe(NAMES, ONE_SCENARIO, [shard] * 5, shard, per_seed=per_seed, options=FAST)
+    assert (found.difference, found.n_pairs) == (0, 20)
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert found.interval_high == pytest.approx(100 * 3.8415 / 23.8415, abs=0.01)
+
+
 def test_an_undecided_comparison_says_how_many_rows_would_decide_it():
     rng = np.random.default_rng(8)
     reference = (rng.random(150) < 0.9).astype(float)

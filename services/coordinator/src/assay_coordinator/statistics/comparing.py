@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,8 @@ import polars as pl
 from assay_coordinator.domain.comparison import Comparison
 from assay_coordinator.statistics.decision import Verdict, equivalence, non_inferiority
 from assay_coordinator.statistics.degenerate import degenerate_reason
-from assay_coordinator.statistics.formulas import direction_of, has_disparity, predictions
+from assay_coordinator.statistics.formulas import directions, has_disparity, predictions
+from assay_coordinator.statistics.guard import cluster_shares, widened
 from assay_coordinator.statistics.interval import Interval
 from assay_coordinator.statistics.intervals import tango_paired
 from assay_coordinator.statistics.pairing import (
@@ -22,6 +23,7 @@ from assay_coordinator.statistics.pairing import (
     differing_clusters,
     pair,
     shares,
+    unlike_clusters,
 )
 from assay_coordinator.statistics.power import more_rows_needed, power, standard_error_of
 from assay_coordinator.statistics.request import DEFAULTS, Names, Options
@@ -32,16 +34,10 @@ from assay_coordinator.statistics.resampling import (
     permutation_p_value,
 )
 from assay_coordinator.statistics.sequential import sequential_interval
-from assay_coordinator.statistics.shifts import flip_rate, refusal_shift, widened
+from assay_coordinator.statistics.shifts import flip_rate, refusal_shift
 from assay_coordinator.statistics.significance import mcnemar
 from assay_coordinator.statistics.tables import frame_of, strata_for, table_of, value_of
-from assay_core.aggregation import (
-    Expr,
-    Table,
-    evaluate,
-    restrict,
-    scenarios_of,
-)
+from assay_core.aggregation import Expr, evaluate, restrict, scenarios_of
 
 BIASED_NEAR_ZERO = (
     "differences between groups are taken as absolute values and are biased upward near 0"
@@ -49,6 +45,7 @@ BIASED_NEAR_ZERO = (
 
 # More rows than this would not be evaluated to decide one comparison.
 MOST_ROWS = 1_000_000
+_EQUAL = 1e-9
 
 
 def compare(
@@ -103,21 +100,28 @@ def compare(
 
 def score_interval(formula: Expr, verdicts: Any, options: Options = DEFAULTS) -> Interval | None:
     """Interval of one score alone, by resampling clusters; None if nothing can be scored."""
-    frame = frame_of(verdicts)
-    present = frame["scenario"].unique().to_list()
-    expr = restrict(formula, present)
+    frame = frame_of(verdicts).filter(pl.col("scenario").is_in(scenarios_of(formula)))
+    expr = restrict(formula, frame["scenario"].unique().to_list())
     if expr is None:
         return None
-    table = Table.from_arrow(verdicts)
+    clusters = tuple(sorted(frame["cluster_id"].unique().to_list()))
+    table = table_of(frame, clusters)
+    score = value_of(expr, table)
     found = paired_bootstrap(
         lambda weights: evaluate(expr, table, weights),
-        len(table.clusters),
-        strata=strata_for(expr, frame, table.clusters),
+        len(clusters),
+        strata=strata_for(expr, frame, clusters),
         replicates=options.replicates,
         level=options.level,
         seed=options.seed,
     )
-    return found.interval if math.isfinite(found.interval.low) else None
+    if score is None or not math.isfinite(found.interval.low):
+        return None
+    unlike = unlike_clusters(frame)
+    differing = np.array([name in unlike for name in clusters])
+    shares = cluster_shares(expr, table)
+    interval = widened(found.interval, score, shares, differing, limit=100.0)
+    return replace(interval, low=max(0.0, interval.low))
 
 
 def _begun(names: Names, options: Options) -> Comparison:
@@ -166,12 +170,14 @@ def _one(begun: Comparison, formula: Expr, pairs: Pairs, options: Options) -> Co
             fields = _sequential_fields(sequence, difference, drawn, pairs, options)
             notes = (*base.notes, *fields.pop("notes", ()))
             return base.model_copy(update={**fields, "notes": notes})
-    binary = _binary(formula, pairs, difference, options.level)
+    shares = np.maximum(cluster_shares(formula, left), cluster_shares(formula, right))
+    binary = _binary(formula, pairs, shares, difference, options.level)
     if binary and binary.interval:
         interval, p_value, test = binary.interval, binary.p_value, binary.test
     else:
-        differing = differing_clusters(pairs)
-        interval = widened(drawn.interval, difference, differing, pairs.n_clusters, limit=100.0)
+        changed = differing_clusters(pairs)
+        differing = np.array([name in changed for name in clusters])
+        interval = widened(drawn.interval, difference, shares, differing, limit=100.0)
         p_value = _permutation(formula, pairs, clusters, difference, options)
         test = f"paired cluster permutation, {options.replicates} swaps"
     added = [BIASED_NEAR_ZERO] if has_disparity(formula) else []
@@ -262,23 +268,23 @@ class _Binary:
     interval: Interval | None  # None where pairs share clusters or a side has no value
 
 
-def _binary(formula: Expr, pairs: Pairs, difference: float, level: float) -> _Binary | None:
+def _binary(
+    formula: Expr, pairs: Pairs, shares: Floats, difference: float, level: float
+) -> _Binary | None:
     """Counts, McNemar and Tango where the metric is binary with one completion per sample."""
-    if has_disparity(formula):
-        return None
-    counts = binary_counts(pairs)
+    counts = binary_counts(pairs, directions(formula))
     if counts is None:
         return None
-    direction = direction_of(formula)
     result = mcnemar(counts)
-    lost, gained = counts.only_reference, counts.only_variant
-    if direction < 0:
-        lost, gained = gained, lost
     independent = pairs.n_clusters == pairs.n_pairs == counts.pairs
-    points = 100.0 * direction
-    plain = math.isclose(difference, points * counts.difference, abs_tol=1e-6)
-    interval = tango_paired(counts, level).scaled(points) if independent and plain else None
-    return _Binary(lost, gained, result.p_value, result.method, interval)
+    # Each pair has the same part in the score: it is the plain share of good answers.
+    plain = bool(np.ptp(shares) < _EQUAL) and math.isclose(
+        difference, 100.0 * counts.difference, abs_tol=1e-6
+    )
+    interval = tango_paired(counts, level).scaled(100.0) if independent and plain else None
+    return _Binary(
+        counts.only_reference, counts.only_variant, result.p_value, result.method, interval
+    )
 
 
 def _permutation(

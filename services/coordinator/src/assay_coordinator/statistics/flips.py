@@ -10,12 +10,12 @@ from typing import Any
 import polars as pl
 
 from assay_coordinator.domain.flips import FLIP_KINDS, Flip, FlipGroup, FlipKind
-from assay_coordinator.statistics.formulas import leaves
+from assay_coordinator.statistics.formulas import directions
 from assay_coordinator.statistics.pairing import pair
 from assay_coordinator.statistics.request import Names
 from assay_coordinator.statistics.shifts import changed_completions
 from assay_coordinator.statistics.tables import frame_of
-from assay_core.aggregation import Disparity, Expr, scenarios_of
+from assay_core.aggregation import Expr, scenarios_of
 from assay_core.digest import digest_of
 from assay_core.verdicts import Verdict
 
@@ -41,7 +41,7 @@ def find_flips(names: Names, formula: Expr, variant: Any, reference: Any, most: 
     used = pl.col("scenario").is_in(scenarios_of(formula))
     pairs = pair(frame_of(variant).filter(used), frame_of(reference).filter(used))
     changed, compared = changed_completions(pairs)
-    better = _better(formula)
+    better = directions(formula)
     by_kind: dict[FlipKind, list[Flip]] = defaultdict(list)
     for scenario, sample, index, ours, our_value, theirs, their_value in changed.iter_rows():
         sides = (Verdict(ours), our_value), (Verdict(theirs), their_value)
@@ -84,14 +84,6 @@ def kind_of(
     if value is None or other_value is None or not better:
         return "changed"
     return "gained" if (value - other_value) * better > 0 else "lost"
-
-
-def _better(formula: Expr) -> dict[str, int]:
-    """Direction of each scenario's value; 0 for predicted classes, and where leaves disagree."""
-    signs: dict[str, set[int]] = defaultdict(set)
-    for leaf, sign in leaves(formula):
-        signs[leaf.scenario].add(0 if isinstance(leaf, Disparity) else sign)
-    return {name: next(iter(found)) if len(found) == 1 else 0 for name, found in signs.items()}
 
 
 def _in_turns(kinds: Sequence[list[Flip]], most: int) -> tuple[Flip, ...]:

@@ -29,7 +29,12 @@ def predictions(formula: Expr) -> set[str]:
     return {leaf.scenario for leaf, _ in leaves(formula) if isinstance(leaf, Disparity)}
 
 
-def direction_of(formula: Expr) -> int:
-    """+1 if a larger value is a better score, -1 if worse; +1 where leaves disagree."""
-    signs = {sign for _, sign in leaves(formula)}
-    return -1 if signs == {-1} else 1
+def directions(formula: Expr) -> dict[str, int]:
+    """Whether a larger value of a scenario is better (1), worse (-1), or neither (0).
+
+    Neither are predicted classes, and a scenario whose leaves disagree.
+    """
+    signs: dict[str, set[int]] = {}
+    for leaf, sign in leaves(formula):
+        signs.setdefault(leaf.scenario, set()).add(0 if isinstance(leaf, Disparity) else sign)
+    return {name: next(iter(found)) if len(found) == 1 else 0 for name, found in signs.items()}

@@ -65,13 +65,14 @@ def wilson(successes: float, trials: int, level: float = LEVEL) -> Interval:
     return Interval(float(low), float(high), level, "wilson")
 
 
-def few_differences_margin(differing: int, clusters: int, level: float = LEVEL) -> float:
+def few_differences_margin(differing: int, clusters: float, level: float = LEVEL) -> float:
     """How far a difference may be off when few clusters differ at all; a fraction of the scale.
 
     Resampling cannot show what was not drawn: with no differing cluster its interval has no width,
     and with few it is too short. This is the distance of the Wilson upper limit of the share of
     differing clusters from its estimate; for none among n it is z^2 / (n + z^2), which is also the
-    end of Tango's interval. It takes each differing cluster to move the score by its whole share.
+    end of Tango's interval. It takes each differing cluster to move the score by its whole share;
+    where shares are unequal, `clusters` is how many of the heaviest would make the whole score.
     """
     z = float(norm.ppf(0.5 + level / 2))
     return (z**2 / 2 + z * math.sqrt(differing + z**2 / 4)) / (clusters + z**2)

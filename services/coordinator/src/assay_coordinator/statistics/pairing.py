@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,41 +75,65 @@ def _restrict(side: pl.DataFrame, keys: pl.DataFrame) -> pl.DataFrame:
     return side.join(keys, on=KEY, how="semi").sort(order)
 
 
-def binary_counts(pairs: Pairs) -> PairedCounts | None:
-    """2 x 2 counts of the pairs, or None where the metric is not binary with one completion.
+def binary_counts(pairs: Pairs, better: Mapping[str, int]) -> PairedCounts | None:
+    """2 x 2 counts of good answers, or None where the metric is not binary with one completion.
 
     Pairs in which a side has no value (an unparsable answer that the parser does not count) are
     left out.
+
+    Args:
+        pairs: The pairs.
+        better: For each scenario 1 where the value 1 is good, -1 where it is harm. With any other
+            there are no counts.
     """
+    harmful = [name for name, sign in better.items() if sign < 0]
+    if 0 in better.values():
+        return None
     sides = []
     for side in (pairs.variant, pairs.reference):
         values = side["value"].drop_nulls()
         single = side.select(KEY).is_unique().all()
         if not single or not values.is_in([0.0, 1.0]).all():
             return None
-        sides.append(side.select([*KEY, "value"]))
+        value = pl.col("value")
+        good = pl.when(pl.col("scenario").is_in(harmful)).then(1.0 - value).otherwise(value)
+        sides.append(side.select(*KEY, good.alias("good")))
     joined = sides[0].join(sides[1], on=KEY, suffix="_reference").drop_nulls()
     if joined.height == 0:
         return None
-    variant = joined["value"].to_numpy() == 1.0
-    reference = joined["value_reference"].to_numpy() == 1.0
+    variant = joined["good"].to_numpy() == 1.0
+    reference = joined["good_reference"].to_numpy() == 1.0
     return PairedCounts.of(variant, reference)
 
 
-def differing_clusters(pairs: Pairs) -> int:
+def differing_clusters(pairs: Pairs) -> set[str]:
     """Clusters in which the two sides differ in any value."""
+    return differing_between(pairs.variant, pairs.reference)
+
+
+def differing_between(variant: pl.DataFrame, reference: pl.DataFrame) -> set[str]:
+    """Clusters in which two sides with the same samples differ in any value."""
     sides = [
         side.group_by([*KEY, "cluster_id"]).agg(
             pl.col("value").mean().fill_null(-1.0), pl.col("value").null_count().alias("missing")
         )
-        for side in (pairs.variant, pairs.reference)
+        for side in (variant, reference)
     ]
     both = sides[0].join(sides[1], on=KEY, suffix="_reference")
     changed = both.filter(
         ((pl.col("value") - pl.col("value_reference")).abs() > _EQUAL)
         | (pl.col("missing") != pl.col("missing_reference"))
     )
-    return int(changed["cluster_id"].n_unique())
+    return set(changed["cluster_id"].to_list())
+
+
+def unlike_clusters(side: pl.DataFrame) -> set[str]:
+    """Clusters with a sample whose value is not the most common one of its scenario."""
+    samples = side.group_by([*KEY, "cluster_id"]).agg(pl.col("value").mean().fill_null(-1.0))
+    common = samples.group_by("scenario").agg(pl.col("value").mode().min().alias("common"))
+    both = samples.join(common, on="scenario")
+    unlike = both.filter((pl.col("value") - pl.col("common")).abs() > _EQUAL)
+    return set(unlike["cluster_id"].to_list())
 
 
 def shares(side: pl.DataFrame) -> dict[str, float]:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from assay_coordinator.domain.comparison import Comparison
 from assay_coordinator.domain.policy import Claim
 from assay_coordinator.statistics.comparing import verdict_fields
-from assay_coordinator.statistics.pairing import KEY
+from assay_coordinator.statistics.guard import cluster_shares, widened
+from assay_coordinator.statistics.interval import Interval
+from assay_coordinator.statistics.pairing import KEY, differing_between
 from assay_coordinator.statistics.request import DEFAULTS, Names, Options
 from assay_coordinator.statistics.resampling import Floats, paired_bootstrap
-from assay_coordinator.statistics.seeds import recipe_estimate
+from assay_coordinator.statistics.seeds import RecipeEstimate, recipe_estimate
 from assay_coordinator.statistics.tables import frame_of, strata_for, table_of, value_of
 from assay_core.aggregation import Expr, Table, evaluate, restrict, scenarios_of
 
@@ -41,7 +45,8 @@ def compare_recipe(
     Returns:
         The comparison; None if the seeds have no common sample with the reference.
     """
-    frames = [frame_of(shard) for shard in (*seeds, reference)]
+    used = pl.col("scenario").is_in(scenarios_of(formula))
+    frames = [frame_of(shard).filter(used) for shard in (*seeds, reference)]
     common = frames[0].select(KEY).unique()
     for frame in frames[1:]:
         common = common.join(frame.select(KEY).unique(), on=KEY, how="semi")
@@ -68,6 +73,8 @@ def compare_recipe(
     )
     differences = [score - reference_score for score in known]
     found = recipe_estimate(differences, drawn.standard_error, len(clusters), options.level)
+    if math.isfinite(found.standard_error):
+        found = replace(found, interval=_guarded(whole, found, frames, [*ours, theirs], clusters))
     pairs = common.height
     return begun.model_copy(
         update={
@@ -107,6 +114,22 @@ def _begun(
         unparsable_shift=max((c.unparsable_shift for c in per_seed), default=0.0),
         notes=tuple(dict.fromkeys(note for c in per_seed for note in c.notes)),
     )
+
+
+def _guarded(
+    formula: Expr,
+    found: RecipeEstimate,
+    frames: Sequence[pl.DataFrame],
+    tables: Sequence[Table],
+    clusters: Sequence[str],
+) -> Interval:
+    """The interval, widened where hardly any cluster differs in any seed; the reference is last."""
+    changed: set[str] = set()
+    for frame in frames[:-1]:
+        changed |= differing_between(frame, frames[-1])
+    shares: Floats = np.max([cluster_shares(formula, table) for table in tables], axis=0)
+    differing = np.array([name in changed for name in clusters])
+    return widened(found.interval, found.difference, shares, differing, limit=100.0)
 
 
 def _mean_score(formula: Expr, tables: Sequence[Table], weights: Floats) -> Floats:

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from assay_coordinator.domain.canary import Measure, SideFacts
+from assay_coordinator.statistics.guard import widened
 from assay_coordinator.statistics.interval import Interval
 from assay_coordinator.statistics.intervals import Booleans, PairedCounts, tango_paired, wilson
 from assay_coordinator.statistics.request import DEFAULTS, Options
 from assay_coordinator.statistics.resampling import Floats, Ints, paired_bootstrap
-from assay_coordinator.statistics.shifts import widened
 
 _OVERLENGTH = "overlength"
 _EQUAL = 1e-9
@@ -145,10 +145,10 @@ def _mean(
         result: Floats = (weights @ sums) / (weights @ sizes)
         return result
 
-    changed = np.unique(index[np.abs(column - unchanged) > _EQUAL]).size
     value = float(column.mean())
     drawn = _drawn(mean, clusters, options)
-    interval = widened(drawn, value, changed, clusters, limit=1.0)
+    changed = np.bincount(index, np.abs(column - unchanged) > _EQUAL) > 0
+    interval = widened(drawn, value, sizes / sizes.sum(), changed, limit=1.0)
     if unchanged:  # a share, and no difference
         interval = replace(interval, low=max(0.0, interval.low))
     return _measure(name, value, interval, len(pairs))
@@ -174,8 +174,9 @@ def _ratio(
     value = float(columns[0].sum() / columns[1].sum() - 1)
     interval = _drawn(change, clusters, options)
     if reach is not None:
-        changed = np.unique(index[np.abs(columns[0] - columns[1]) > _EQUAL]).size
-        interval = widened(interval, value, changed, clusters, limit=reach)
+        sizes = np.bincount(index).astype(np.float64)
+        changed = np.bincount(index, np.abs(columns[0] - columns[1]) > _EQUAL) > 0
+        interval = widened(interval, value, sizes / sizes.sum(), changed, limit=reach)
     return _measure(name, value, interval, len(pairs))
 
 

@@ -11,14 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from assay_coordinator.statistics.guard import widened
 from assay_coordinator.statistics.interval import Interval
-from assay_coordinator.statistics.intervals import (
-    PairedCounts,
-    few_differences_margin,
-    tango_paired,
-)
+from assay_coordinator.statistics.intervals import PairedCounts, tango_paired
 from assay_coordinator.statistics.pairing import KEY, Pairs
-from assay_coordinator.statistics.request import FEW_DIFFERING_CLUSTERS, Options
+from assay_coordinator.statistics.request import Options
 from assay_coordinator.statistics.resampling import (
     Floats,
     paired_bootstrap,
@@ -78,31 +75,10 @@ def refusal_shift(pairs: Pairs, options: Options) -> RefusalShift | None:
         replicates=options.replicates,
         seed=options.seed,
     )
-    differing = int(np.count_nonzero(np.abs(variant[:, 0] - reference[:, 0]) > _EQUAL))
-    interval = widened(drawn.interval, shift, differing, clusters, limit=1.0)
+    shares = np.maximum(*(side[:, 1] / side[:, 1].sum() for side in (variant, reference)))
+    differing = np.abs(variant[:, 0] - reference[:, 0]) > _EQUAL
+    interval = widened(drawn.interval, shift, shares, differing, limit=1.0)
     return RefusalShift(shift, interval, p_value, "paired cluster permutation")
-
-
-def widened(
-    drawn: Interval, difference: float, differing: int, clusters: int, *, limit: float
-) -> Interval:
-    """A resampled interval, widened where fewer than ten clusters differ.
-
-    Args:
-        drawn: The interval by resampling; may be infinite.
-        difference: The estimate.
-        differing: Clusters in which the two sides differ.
-        clusters: Clusters in all.
-        limit: Largest difference there can be: 1 for fractions, 100 for points.
-    """
-    if differing >= FEW_DIFFERING_CLUSTERS or clusters == 0:
-        return drawn
-    reach = limit * few_differences_margin(differing, clusters, drawn.level)
-    low, high = difference - reach, difference + reach
-    if np.isfinite(drawn.low):
-        low, high = min(low, drawn.low), max(high, drawn.high)
-    method = f"paired cluster bootstrap, widened because {differing} clusters differ"
-    return Interval(max(-limit, low), min(limit, high), drawn.level, method)
 
 
 def changed_completions(pairs: Pairs) -> tuple[pl.DataFrame, int]:
