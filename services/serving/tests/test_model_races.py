@@ -17,6 +17,7 @@ from assay_serving import artifacts
 from assay_serving.domain import EngineOptions
 from assay_serving.models import LoadRequest
 from assay_serving.reconciler import Reconciler
+from assay_serving.runtime import EngineUnreachableError
 
 
 class Held:
@@ -236,3 +237,26 @@ async def test_what_another_project_needs_is_not_unloaded_by_who_may_not_see_it(
     assert await generate(world, known, theirs, items(1)) == [lease.digest]
     world.manager.release(theirs.id)
     assert not (await world.manager.unload(known.model.id, force=True, principal=ours)).ready
+
+
+async def test_an_engine_that_never_starts_fails_and_lets_others_have_their_turn(tmp_path):
+    world = World(tmp_path, start_seconds=0.2)
+    deploy, ended = world.runtime.deploy, threading.Event()
+
+    def waits_for_room(engine_id, spec, path, digest):
+        if spec.replicas == 200:
+            ended.wait(20)
+            raise EngineUnreachableError("RuntimeError")
+        return deploy(engine_id, spec, path, digest)
+
+    def delete(engine_id):
+        ended.set()
+
+    world.runtime.deploy, world.runtime.delete = waits_for_room, delete
+    known, _ = await world.load("a", options=EngineOptions(replicas=200))
+    behind, _ = await world.load("c")
+    failed = await world.settled(known)
+    assert failed.record.error.reason == "ENGINE_START_FAILED"
+    assert (await world.settled(behind)).ready
+    await world.manager.drain()
+    await world.registry.close()

@@ -59,6 +59,7 @@ class Engine:
         residency: Residency,
         max_in_flight: int,
         memory_bytes: int = 0,
+        start_seconds: float = 1800.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.id = engine_id
@@ -72,6 +73,7 @@ class Engine:
         self._events = events
         self._news = EngineNews(self, events, self.changed)
         self._residency = residency
+        self._start_seconds = start_seconds
         self._clock = clock
         self._artifacts: dict[str, Loadable] = {}
         self._state = _State()
@@ -349,9 +351,7 @@ class Engine:
             self._news.left(before, "swapped out")
             await self._news.tell()
         try:
-            handle = await asyncio.to_thread(
-                self._runtime.deploy, self.id, self.spec, artifact.location, artifact.digest
-            )
+            handle = await self._deployed(artifact)
         except BaseException:
             self._state = _State()
             raise
@@ -365,3 +365,20 @@ class Engine:
         _LOG.info(
             "resident", engine=self.id, digest=artifact.digest, how=kind, seconds=facts.seconds
         )
+
+    async def _deployed(self, artifact: Loadable) -> Any:
+        """The handle of the engine that holds the artifact.
+
+        An engine for which there is no room (more replicas or GPUs than there are) never starts;
+        it is ended after a while, so that others get their turn.
+        """
+        deploying = asyncio.create_task(
+            asyncio.to_thread(
+                self._runtime.deploy, self.id, self.spec, artifact.location, artifact.digest
+            )
+        )
+        await asyncio.wait({deploying}, timeout=self._start_seconds)
+        if not deploying.done():
+            _LOG.error("start_takes_too_long", engine=self.id, seconds=self._start_seconds)
+            await asyncio.to_thread(self._runtime.delete, self.id)
+        return await deploying

@@ -109,7 +109,8 @@ def start_failed(engine_id: str, error: EngineUnreachableError) -> Unavailable:
     return Unavailable(
         f"engine {engine_id} could not be started ({error})",
         reason="ENGINE_START_FAILED",
-        remedy="read the logs in Ray's folder (README, traps); check free memory",
+        remedy="read the logs in Ray's folder (README, traps); check free memory, and whether "
+        "there are as many GPUs and places for replicas as it asks for",
         retry_after=RETRY_SECONDS,
         resource=f"engine/{engine_id}",
     )

@@ -67,6 +67,7 @@ class Engines:
                 residency=self,
                 max_in_flight=self._settings.max_in_flight,
                 memory_bytes=description.memory_bytes,
+                start_seconds=self._settings.start_seconds,
                 clock=self._clock,
             )
             self._engines[engine.id] = engine

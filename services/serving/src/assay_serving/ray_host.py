@@ -45,8 +45,13 @@ class Host:
                 if number in self._tasks:
                     self._tasks[number].cancel()
                 continue
-            self._tasks[number] = asyncio.create_task(self._answer(number, method, arguments))
+            self._answering(number, asyncio.create_task(self._answer(number, method, arguments)))
         return False
+
+    def _answering(self, number: int, task: asyncio.Task[None]) -> None:
+        self._tasks[number] = task
+        # Not in the task: one that is cancelled before its first step runs nothing.
+        task.add_done_callback(lambda _: self._tasks.pop(number))
 
     async def _answer(self, number: int, method: str, arguments: Any) -> None:
         kind, value = Kind.END, None
@@ -61,8 +66,6 @@ class Host:
             if not isinstance(error, AssayError | EngineUnreachableError):
                 _LOG.error("rayhost_call_failed", method=method, **exception_facts(error))
             kind, value = failure(error)
-        finally:
-            del self._tasks[number]
         write_frame(self._writer, (number, kind, value))
 
     async def _generate(self, number: int, engine_id: str, batch: bytes, digest: str) -> None:

@@ -81,6 +81,12 @@ class ServingSettings(ServiceSettings):
     device_class: str = Field(
         default="", description="Device class in engine identities; default `cpu` or `cuda`."
     )
+    start_seconds: float = Field(
+        default=1800.0,
+        gt=0,
+        description="Longest time of an engine's start or swap; what has not started by then, for "
+        "want of GPUs or of room for its replicas, fails.",
+    )
     lease_seconds: float = Field(
         default=60.0, gt=0, description="Time to live of a renewed lease that names none."
     )
