@@ -12,12 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "assay"
 VALUES = ROOT / "k8s" / "values" / "cpu-small.yaml"
 PART_OF = "app.kubernetes.io/part-of=assay"
 INSTALL_SECONDS = 1200
 SMALL = ("ethics", "fairness", "stereotype")
+# Values of releases that one evaluator is enough for, which leaves the node room.
+DIMENSIONS = yaml.safe_load((CHART / "values.yaml").read_text())["evaluators"]["dimensions"]
+ETHICS_ALONE = tuple(
+    f"evaluators.dimensions.{name}.enabled=false" for name in DIMENSIONS if name != "ethics"
+)
 TERMINAL = {"STATE_SUCCEEDED", "STATE_FAILED", "STATE_CANCELLED"}
 
 

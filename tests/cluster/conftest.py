@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import pytest
@@ -64,6 +64,21 @@ def client_of(release: Release, namespace: str) -> Client:
 @pytest.fixture(scope="session")
 def client_pod(images: tuple[str, str]) -> Iterator[str]:
     """Namespace of a pod with the command line and the label of clients."""
+    with client_in(CLIENT_NAMESPACE, images):
+        yield CLIENT_NAMESPACE
+
+
+@contextmanager
+def client_in(
+    namespace: str, images: tuple[str, str], hosts: Mapping[str, Sequence[str]] | None = None
+) -> Iterator[None]:
+    """A pod with the command line in a new namespace, which is deleted at the end.
+
+    Args:
+        namespace: Its namespace.
+        images: Registry and tag of its image.
+        hosts: Names that no DNS of the cluster knows, by address.
+    """
     registry, tag = images
     pod = {
         "apiVersion": "v1",
@@ -73,6 +88,10 @@ def client_pod(images: tuple[str, str]) -> Iterator[str]:
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": 1,
+            "hostAliases": [
+                {"ip": address, "hostnames": list(names)}
+                for address, names in (hosts or {}).items()
+            ],
             "securityContext": {
                 "runAsNonRoot": True,
                 "runAsUser": 10001,
@@ -93,16 +112,16 @@ def client_pod(images: tuple[str, str]) -> Iterator[str]:
             ],
         },
     }
-    _create_namespace(CLIENT_NAMESPACE)
-    done = run("kubectl", "-n", CLIENT_NAMESPACE, "apply", "-f", "-", stdin=json.dumps(pod))
+    _create_namespace(namespace)
+    done = run("kubectl", "-n", namespace, "apply", "-f", "-", stdin=json.dumps(pod))
     assert done.code == 0, done.err
     done = run(
-        "kubectl", "-n", CLIENT_NAMESPACE, "wait", "--for=condition=Ready", "pod/client",
+        "kubectl", "-n", namespace, "wait", "--for=condition=Ready", "pod/client",
         "--timeout=120s",
     )  # fmt: skip
     assert done.code == 0, done.err
-    yield CLIENT_NAMESPACE
-    _delete_namespace(CLIENT_NAMESPACE)
+    yield
+    _delete_namespace(namespace)
 
 
 def _create_namespace(name: str) -> None:

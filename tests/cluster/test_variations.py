@@ -10,10 +10,9 @@ from dataclasses import replace
 
 import fsspec
 import pytest
-import yaml
 from services.core.tests.object_servers import S3, s3_server
 from tests.cluster.cluster import (
-    CHART,
+    ETHICS_ALONE,
     TERMINAL,
     Client,
     Release,
@@ -29,11 +28,6 @@ from tests.cluster.conftest import client_of, installed
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
-# One evaluator is enough, and leaves the node room.
-DIMENSIONS = yaml.safe_load((CHART / "values.yaml").read_text())["evaluators"]["dimensions"]
-ETHICS_ALONE = tuple(
-    f"evaluators.dimensions.{name}.enabled=false" for name in DIMENSIONS if name != "ethics"
-)
 # Enough variants that a study is still at work when it has been seen at work.
 RECIPES = ({"magnitude": {"sparsity": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]}},)
 
