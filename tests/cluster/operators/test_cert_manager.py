@@ -10,7 +10,6 @@ import base64
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from cryptography import x509
@@ -25,23 +24,14 @@ from tests.cluster.cluster import (
     whole,
 )
 from tests.cluster.conftest import client_of, installed
-from tests.cluster.operators.conftest import need
+from tests.cluster.operators.conftest import ISSUER, RESOURCES
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
 NAMESPACE = "assay-certificates"
-# Where cert-manager looks for the Secrets of ClusterIssuers.
-RESOURCES = "cert-manager"
-ISSUER = "assay-e2e"
 COMPONENTS = ("coordinator", "compression", "serving", "evaluator-ethics")
 # The certificate that a listener shows, from a pod inside the cluster.
 SHOWN = "import ssl, sys; print(ssl.get_server_certificate((sys.argv[1], 7400), timeout=10))"
-
-
-def apply(*manifests: dict[str, Any]) -> None:
-    listed = {"apiVersion": "v1", "kind": "List", "items": manifests}
-    done = run("kubectl", "apply", "-f", "-", stdin=json.dumps(listed))
-    assert done.code == 0, done.err
 
 
 def certificate_of(release: Release, secret: str) -> x509.Certificate:
@@ -66,49 +56,6 @@ def renew(namespace: str, name: str) -> None:
     patch = json.dumps({"status": {"conditions": [*kept, asked]}})
     done = run(*where, "--subresource=status", "--type=merge", "-p", patch)
     assert done.code == 0, done.err
-
-
-@pytest.fixture(scope="module")
-def issuer() -> Iterator[str]:
-    """An authority of its own for the whole cluster."""
-    need("crd", "certificates.cert-manager.io", "cert-manager")
-    group = "cert-manager.io/v1"
-    root = {"name": f"{ISSUER}-root"}
-    spec = {
-        "isCA": True,
-        "commonName": ISSUER,
-        "secretName": ISSUER,
-        "privateKey": {"algorithm": "ECDSA", "rotationPolicy": "Always"},
-        "issuerRef": {**root, "kind": "ClusterIssuer"},
-    }
-    made = (
-        {
-            "apiVersion": group,
-            "kind": "ClusterIssuer",
-            "metadata": root,
-            "spec": {"selfSigned": {}},
-        },
-        {
-            "apiVersion": group,
-            "kind": "Certificate",
-            "metadata": {"name": ISSUER, "namespace": RESOURCES},
-            "spec": spec,
-        },
-        {
-            "apiVersion": group,
-            "kind": "ClusterIssuer",
-            "metadata": {"name": ISSUER},
-            "spec": {"ca": {"secretName": ISSUER}},
-        },
-    )
-    apply(*made)
-    done = run(
-        "kubectl", "wait", "--for=condition=Ready", f"clusterissuer/{ISSUER}", "--timeout=90s"
-    )
-    assert done.code == 0, done.err
-    yield ISSUER
-    run("kubectl", "delete", "clusterissuer", ISSUER, f"{ISSUER}-root")
-    run("kubectl", "-n", RESOURCES, "delete", "certificate,secret", ISSUER)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""A HorizontalPodAutoscaler that acts, by a real metrics-server: scoring under load and after it."""
+"""A HorizontalPodAutoscaler that acts, by a real metrics-server: scoring under load."""
 
 from __future__ import annotations
 
