@@ -49,4 +49,18 @@ e2e: .venv/.ready images images-load image-postgres e2e-tests ## Install on a re
 .PHONY: e2e-tests
 e2e-tests: .venv/.ready ## The same with images that are loaded already
 	@ASSAY_E2E_REGISTRY=$(IMAGE_REGISTRY) ASSAY_E2E_TAG=$(IMAGE_TAG) ASSAY_E2E_POSTGRES=$(POSTGRES_IMAGE) HELM=$(HELM) $(CLUSTER_EXEC) \
-	  .venv/bin/python -m pytest tests/cluster --exitfirst --durations=0 --durations-min=1
+	  .venv/bin/python -m pytest tests/cluster --ignore=tests/cluster/operators --exitfirst --durations=0 --durations-min=1
+
+# Which of them; empty: all.
+OPERATORS        ?=
+.PHONY: operators
+operators: ## Build operators from their Go modules and install them, where the cluster reaches no registry (IMAGE_*, CLUSTER_EXEC, OPERATORS)
+	@for action in build install; do \
+	  IMAGE_BUILD="$(IMAGE_BUILD)" IMAGE_LOAD="$(IMAGE_LOAD)" CLUSTER_EXEC="$(CLUSTER_EXEC)" HELM="$(HELM)" \
+	    tests/cluster/operators/operators $$action $(OPERATORS) || exit 1; \
+	done
+
+.PHONY: e2e-operators
+e2e-operators: .venv/.ready ## The chart with the operators that a cluster has, really acting; the images are loaded already
+	@ASSAY_E2E_REGISTRY=$(IMAGE_REGISTRY) ASSAY_E2E_TAG=$(IMAGE_TAG) HELM=$(HELM) $(CLUSTER_EXEC) \
+	  .venv/bin/python -m pytest tests/cluster/operators -rs --durations=0 --durations-min=1
