@@ -10,7 +10,7 @@ import pytest
 from assay_cli.evidence import MANIFEST, POLICY, REPORT, json_bytes, pack, verify
 from assay_coordinator.domain.comparison import Comparison, GateResult, VariantGate
 from assay_coordinator.domain.policy import GatePolicy
-from assay_coordinator.report.model import ReportData
+from assay_coordinator.report.model import ReportData, ReportVariant
 from assay_coordinator.statistics.decision import Verdict
 from assay_core.errors import InvalidArgument
 
@@ -72,6 +72,21 @@ def test_a_verdict_that_the_comparisons_do_not_give_is_found():
     assert problem == "the gate says fail of demo/x/seed0, the report pass"
 
 
+def test_a_policy_that_wants_more_seeds_says_the_same_again():
+    base = report(Verdict.INCONCLUSIVE)
+    better = base.comparisons[0].model_copy(update={"difference": 0.0, "interval_low": -1.0})
+    variant = ReportVariant(
+        key="demo/x/seed0", model="demo", label="x", method="gptq", state="SUCCEEDED"
+    )
+    data = base.model_copy(update={"comparisons": (better,), "variants": (variant,)})
+    policy = GatePolicy(require_utility=False, required_seeds=2)
+    content = files() | {
+        REPORT: data.model_dump_json().encode(),
+        POLICY: json_bytes(policy.model_dump(mode="json")),
+    }
+    assert verify(pack("study-1", content)) == []
+
+
 @pytest.mark.parametrize("content", [b"no zip", pack("s", {})[:40]])
 def test_another_file_is_refused(content):
     with pytest.raises(InvalidArgument) as refused:
@@ -88,5 +103,9 @@ def test_the_command_says_sound_or_what_is_not(assay, tmp_path):
     assert ran.code == 1
     assert ran.document["problems"] == ["study.json is not what the manifest says"]
     assert assay("verify", tmp_path / "none.zip").code == 2
+    folder = assay("verify", tmp_path)
+    assert folder.code == 2
+    assert "is a directory" in folder.err
+    assert "defect" not in folder.err
     with zipfile.ZipFile(io.BytesIO(file.read_bytes())) as archive:
         assert json.loads(archive.read(MANIFEST))["study"] == "study-1"

@@ -1,13 +1,22 @@
 """`assay gate`, `compare`, `leaderboard`, `evidence`: what they ask, print and end with."""
 
+import json
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
+import grpc
 import pytest
 
-from assay_core.pb import common_pb2, comparison_pb2, coordination_pb2, evaluation_pb2
+from assay_core.pb import (
+    common_pb2,
+    comparison_pb2,
+    coordination_pb2,
+    evaluation_pb2,
+    evaluation_pb2_grpc,
+)
 from assay_core.recipes import Recipe
 
 
@@ -69,6 +78,11 @@ def test_compare_names_study_variant_and_reference(assay: Any, coordinator: Any)
     assay("compare", "study-1:demo/a/seed0", "demo/b/seed0")
     assert coordinator.requests[1].reference_study_id == ""
     assert assay("compare", "demo/a/seed0", "demo/b/seed0").code == 2
+    for reference in ("demo/wanda-2:4/seed0", "study-2:demo/wanda-2:4/seed0"):
+        assay("compare", "study-1:demo/wanda-2:4/seed0", reference)
+        assert coordinator.requests[-1].variant_key == "demo/wanda-2:4/seed0"
+        assert coordinator.requests[-1].reference_key == "demo/wanda-2:4/seed0"
+    assert [each.reference_study_id for each in coordinator.requests[-2:]] == ["", "study-2"]
 
 
 def test_the_leaderboard_shows_rank_and_scores(assay: Any, coordinator: Any) -> None:
@@ -152,3 +166,39 @@ def test_report_open_shows_the_file_that_is_here_or_fetches_it(
     (opened,) = shown
     assert Path(opened).read_text() == ("<p>stored</p>" if here else "<p>fetched</p>")
     assert (opened == str(stored)) is here
+
+
+class PagedExamples(evaluation_pb2_grpc.EvaluationServiceServicer):
+    """Two pages of completions of whatever sample is asked for."""
+
+    def ListExamples(self, request: Any, context: Any) -> evaluation_pb2.ListExamplesResponse:
+        start = int(request.options.page_token or 0)
+        completions = [
+            evaluation_pb2.Example(
+                scenario="benign", sample_id=request.sample_ids[0], completion_index=index
+            )
+            for index in range(start, min(start + 20, 25))
+        ]
+        token = "20" if start == 0 else ""
+        return evaluation_pb2.ListExamplesResponse(examples=completions, next_page_token=token)
+
+
+def test_explain_shows_every_completion_of_a_sample(
+    assay: Any, coordinator: Any, monkeypatch: Any
+) -> None:
+    server = grpc.server(ThreadPoolExecutor(2))
+    evaluation_pb2_grpc.add_EvaluationServiceServicer_to_server(PagedExamples(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    monkeypatch.setenv("ASSAY_CLI_EVALUATORS", json.dumps({"stereotype": f"127.0.0.1:{port}"}))
+    evaluation = coordination_pb2.StudyEvaluation(dimension="stereotype", evaluation_id="e")
+    study = coordination_pb2.Study(
+        spec=coordination_pb2.StudySpec(dimensions=["stereotype"]),
+        variants=[coordination_pb2.StudyVariant(key="demo/dense/seed0", evaluations=[evaluation])],
+    )
+    coordinator.answers["GetStudy"] = coordination_pb2.GetStudyResponse(study=study)
+    try:
+        ran = assay("explain", "study-1", "s1", "--json")
+    finally:
+        server.stop(None)
+    assert [each["completion"] for each in ran.document["examples"]] == list(range(25))

@@ -288,7 +288,9 @@ def test_a_report_is_fetched_to_a_file_and_to_stdout(assay: Any, ran: Any, tmp_p
 
 def test_delete_asks_first(assay: Any, coordinator: Any) -> None:
     coordinator.answers["DeleteStudy"] = coordination_pb2.DeleteStudyResponse()
-    assert assay("study", "delete", "study-1", stdin="n\n").code != 0
+    declined = assay("study", "delete", "study-1", stdin="n\n")
+    assert declined.code == 130
+    assert "defect" not in declined.err
     assert coordinator.requests == []
     assert assay("study", "delete", "study-1", "--yes").code == 0
 

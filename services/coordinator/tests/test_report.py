@@ -122,6 +122,21 @@ def test_without_a_gate_the_headline_names_the_largest_sure_fall():
     assert plain_headline((), base.spec) == "Nothing was compared."
 
 
+def test_a_fall_whose_p_value_is_below_every_number_is_a_sure_fall():
+    base = facts()
+    certain = tuple(c.model_copy(update={"p_value_holm": 0.0}) for c in base.comparisons)
+    assert plain_headline(certain, base.spec).startswith("1 of 2 variants surely falls against")
+
+
+def test_an_interval_says_its_level():
+    base = facts()
+    assert '<th scope="col">95 % interval</th>' in render_html(assemble(base)).decode()
+    extended = tuple(c.model_copy(update={"confidence_level": 0.975}) for c in base.comparisons)
+    html = render_html(assemble(facts(comparisons=extended))).decode()
+    assert '<th scope="col">97.5 % interval</th>' in html
+    assert "with its 97.5 % interval" in html
+
+
 @pytest.mark.parametrize("variants", [1, 50])
 def test_a_large_report_is_small_enough_to_open_at_once(variants):
     base = facts()

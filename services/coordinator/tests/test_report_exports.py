@@ -35,6 +35,33 @@ def test_csv_has_one_line_per_score_and_no_formulas():
     assert row["label"].startswith("'=")
 
 
+def with_a_further_metric():
+    """The 3-bit variant also has `other` in ethics, which is shown and not compared."""
+    base = facts()
+    key = ("demo/gptq-3bit-g128/seed0", "ethics")
+    of_ethics = next(e for e in base.evaluations if (e.variant_key, e.dimension) == key)
+    further = of_ethics.scores[0].model_copy(update={"metric": "other", "value": 12.5})
+    changed = of_ethics.model_copy(update={"scores": (*of_ethics.scores, further)})
+    evaluations = tuple(changed if e == of_ethics else e for e in base.evaluations)
+    return assemble(facts(evaluations=evaluations))
+
+
+def test_a_difference_stands_beside_the_metric_that_was_compared():
+    data = with_a_further_metric()
+    rows = list(csv.DictReader(render_csv(data).decode().splitlines()))
+    ours = [row for row in rows if row["dimension"] == "ethics" and "3bit" in row["variant"]]
+    found = {row["metric"]: row for row in ours}
+    assert found["ethics"]["difference"] == "-6.1"
+    assert (found["other"]["score"], found["other"]["difference"]) == ("12.5", "")
+    differences = [
+        line
+        for line in render_openmetrics(data).decode().splitlines()
+        if line.startswith("assay_difference_points{") and "3bit" in line and "ethics" in line
+    ]
+    assert [line.split()[-1] for line in differences] == ["-6.1"]
+    assert 'metric="ethics"' in differences[0]
+
+
 def test_openmetrics_has_a_gauge_per_score_and_difference():
     text = render_openmetrics(assemble(facts())).decode()
     labels = (

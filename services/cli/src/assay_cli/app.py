@@ -23,7 +23,7 @@ from assay_cli.connect import Endpoints
 from assay_cli.failures import ExitCode, debugging, render_error, unexpected
 from assay_cli.output import Output
 from assay_cli.settings import CliSettings, load_settings
-from assay_core.errors import AssayError
+from assay_core.errors import AssayError, FailedPrecondition
 
 _PANEL = "Common options"
 COMMON: dict[str, Any] = {
@@ -158,10 +158,25 @@ def _run(function: CommandFunction, common: dict[str, Any], values: dict[str, An
         for line in getattr(interrupt, "lines", ("interrupted",)):
             output.note(line)
         raise typer.Exit(ExitCode.INTERRUPTED) from None
-    except typer.Exit:
-        raise
+    except typer.Abort:
+        output.note("nothing was done")  # The answer to a question was no.
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+    except (typer.Exit, BrokenPipeError):
+        raise  # Typer ends quietly where the reader of a pipe has gone.
     except Exception as error:  # The outermost edge: no user sees a traceback.
         if debugging():
             raise
-        unexpected(error, output)
+        if isinstance(error, OSError) and error.filename is not None:
+            render_error(_file_error(error), output)
+        else:
+            unexpected(error, output)
         raise typer.Exit(ExitCode.ERROR) from None
+
+
+def _file_error(error: OSError) -> AssayError:
+    """A file that a user names and that cannot be read or written is no defect of ours."""
+    return FailedPrecondition(
+        f"{error.filename}: {(error.strerror or type(error).__name__).lower()}",
+        reason="FILE_FAILED",
+        remedy="check that the path is right and that you may read or write it",
+    )

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import zipfile
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from assay_coordinator.domain.policy import Claim, GatePolicy
 from assay_coordinator.gate import Candidate, evaluate_gate
 from assay_coordinator.report.model import ReportData
 from assay_core.errors import InvalidArgument
+from assay_core.recipes import METHODS
 
 MANIFEST = "manifest.json"
 REPORT = "report/report.json"
@@ -73,7 +75,17 @@ def _gate_again(files: Mapping[str, bytes]) -> list[str]:
         return []
     main = [c for c in report.comparisons if c.parser_version == report.parser_version]
     keys = dict.fromkeys(c.variant_key for c in main if c.claim is Claim.ARTIFACT)
-    judged = [Candidate(key, tuple(c for c in main if c.variant_key == key)) for key in keys]
+    methods = {variant.key: METHODS.get(variant.method) for variant in report.variants}
+    seeds = Counter(_recipe(key) for key in keys)
+    judged = [
+        Candidate(
+            key,
+            tuple(c for c in main if c.variant_key == key),
+            seeds=seeds[_recipe(key)],
+            depends_on_seed=(method := methods.get(key)) is not None and method.needs_calibration,
+        )
+        for key in keys
+    ]
     again = evaluate_gate(policy, judged, dimensions=report.dimensions)
     said = {variant.variant_key: variant.verdict for variant in report.gate.variants}
     return [
@@ -81,6 +93,11 @@ def _gate_again(files: Mapping[str, bytes]) -> list[str]:
         for variant in again.variants
         if (told := said.get(variant.variant_key)) not in (None, variant.verdict)
     ]
+
+
+def _recipe(key: str) -> str:
+    """The key of a variant without its calibration seed."""
+    return key.rsplit("/", 1)[0]
 
 
 def _read(content: bytes) -> dict[str, bytes]:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from assay_cli import words
 from assay_cli.failures import ExitCode
+from assay_coordinator.statistics.interval import LEVEL
 from assay_core.pb import common_pb2, comparison_pb2, coordination_pb2
 
 _UNBOUNDED = 10_000
@@ -124,7 +125,10 @@ def legend(
     study: coordination_pb2.Study, comparisons: Sequence[comparison_pb2.Comparison]
 ) -> list[str]:
     """What the table's marks mean, only those that occur, and why a gate did not pass."""
-    lines = [f"difference to {_reference(study, comparisons)} in points [95 % interval]"]
+    level = max((each.confidence_level for each in comparisons), default=0.0) or LEVEL
+    lines = [
+        f"difference to {_reference(study, comparisons)} in points [{100 * level:.4g} % interval]"
+    ]
     marks = {
         comparison_pb2.VERDICT_PASS: "within the margin",
         comparison_pb2.VERDICT_FAIL: "worse than the margin",

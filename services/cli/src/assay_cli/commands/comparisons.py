@@ -16,6 +16,7 @@ from assay_core.errors import InvalidArgument
 from assay_core.pb import comparison_pb2, coordination_pb2
 
 _TIMEOUT_SECONDS = 600.0
+_STUDY_PREFIX = "study-"
 
 
 def register(app: typer.Typer) -> None:
@@ -33,12 +34,12 @@ async def compare(
     ],
 ) -> None:
     """Compare any two evaluated variants, paired, also of two studies."""
-    study, _, key = variant.partition(":")
-    if not key:
+    study, key = _named(variant)
+    if not study:
         raise InvalidArgument.of(
             "VARIANT", "has no study", remedy="give STUDY:VARIANT, as `assay study show` lists them"
         )
-    other, _, other_key = reference.rpartition(":")
+    other, other_key = _named(reference)
     request = coordination_pb2.CompareVariantsRequest(
         study_id=study, variant_key=key, reference_study_id=other, reference_key=other_key
     )
@@ -62,6 +63,12 @@ async def comparisons(
         response = await call(stub.ListComparisons, request)
     table = _table(response.comparisons, named=True)
     session.output.result(response, lambda: session.output.show(table))
+
+
+def _named(text: str) -> tuple[str, str]:
+    """Study and key of `STUDY:KEY`; no study where there is none, for keys hold colons too."""
+    study, colon, key = text.partition(":")
+    return (study, key) if colon and study.startswith(_STUDY_PREFIX) else ("", text)
 
 
 def _table(found: Iterable[comparison_pb2.Comparison], *, named: bool = False) -> Table:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +16,9 @@ from assay_cli.output import to_document
 from assay_core.client import call
 from assay_core.errors import AssayError, InvalidArgument, NotFound
 from assay_core.pb import coordination_pb2, evaluation_pb2, evaluation_pb2_grpc
+
+if TYPE_CHECKING:
+    from assay.evaluation.v1.evaluation_pb2_grpc import EvaluationServiceAsyncStub as Evaluator
 
 _SECONDS = 600.0
 
@@ -109,7 +113,7 @@ async def _examples(
                 request = evaluation_pb2.ListExamplesRequest(
                     id=evaluation.evaluation_id, scenario=scenario, sample_ids=[sample]
                 )
-                response = await call(evaluator.ListExamples, request, timeout=_SECONDS)
+                answers = [each async for each in _every(evaluator, request)]
                 found += [
                     {
                         "variant": variant.key,
@@ -122,6 +126,19 @@ async def _examples(
                         "prompt": [to_document(message) for message in each.messages]
                         or each.prompt,
                     }
-                    for each in response.examples
+                    for each in answers
                 ]
     return found
+
+
+async def _every(
+    evaluator: Evaluator, request: evaluation_pb2.ListExamplesRequest
+) -> AsyncIterator[evaluation_pb2.Example]:
+    """All pages: a sample of 25 completions has more than one."""
+    while True:
+        page = await call(evaluator.ListExamples, request, timeout=_SECONDS)
+        for each in page.examples:
+            yield each
+        if not page.next_page_token:
+            return
+        request.options.page_token = page.next_page_token

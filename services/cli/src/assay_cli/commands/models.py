@@ -7,7 +7,7 @@ import json
 import sys
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -254,7 +254,9 @@ async def leased(
         yield lease, model.artifact_digest
     finally:
         renewal.cancel()
-        await call(stub.ReleaseLease, serving_pb2.ReleaseLeaseRequest(lease_id=lease.id))
+        # What was generated or measured is there; a lease that stays ends by itself.
+        with suppress(AssayError):
+            await call(stub.ReleaseLease, serving_pb2.ReleaseLeaseRequest(lease_id=lease.id))
 
 
 async def _renew(stub: Stub, lease_id: str) -> None:

@@ -11,7 +11,7 @@ from assay_coordinator.domain.comparison import Comparison, GateResult
 from assay_coordinator.domain.flips import FlipGroup
 from assay_coordinator.domain.progress import EvaluationStatus, ScoreFacts, VariantStatus
 from assay_coordinator.domain.study import StudySpec
-from assay_coordinator.report.findings import findings_of
+from assay_coordinator.report.findings import findings_of, surely_fell
 from assay_coordinator.report.model import (
     Fact,
     NotRun,
@@ -104,11 +104,7 @@ def plain_headline(comparisons: Sequence[Comparison], spec: StudySpec) -> str:
     ]
     if not main:
         return "Nothing was compared."
-    fallen = [
-        c
-        for c in main
-        if c.interval_high is not None and c.interval_high < 0 and (c.p_value_holm or 1) < 0.05
-    ]
+    fallen = [c for c in main if surely_fell(c)]
     variants = len({c.variant_key for c in main})
     against = _against(main, spec)
     if not fallen:

@@ -58,7 +58,7 @@ def findings_of(
                 published_settings=len(published),
                 within_margin=sum(c.verdict is Verdict.PASS for c in ours),
                 dimensions=len(ours),
-                fell=tuple(c.dimension for c in ours if _surely_fell(c)),
+                fell=tuple(c.dimension for c in ours if surely_fell(c)),
                 worst=worst.dimension,
                 worst_difference=worst.difference or 0.0,
                 worst_low=worst.interval_low,
@@ -74,12 +74,12 @@ def _outcome(claim: str, ours: Sequence[Comparison]) -> Outcome:
     kept = all(c.verdict is Verdict.PASS for c in ours)
     if claim == _CLOSE:
         return "does not hold here" if lost else "holds here" if kept else "undecided here"
-    if lost or any(_surely_fell(c) for c in ours):
+    if lost or any(surely_fell(c) for c in ours):
         return "holds here"
     return "does not hold here" if kept else "undecided here"
 
 
-def _surely_fell(comparison: Comparison) -> bool:
+def surely_fell(comparison: Comparison) -> bool:
     """Below its reference, also after the correction over the variant's dimensions."""
     high, p_value = comparison.interval_high, comparison.p_value_holm
     return high is not None and high < 0 and p_value is not None and p_value < _SURE

@@ -11,6 +11,7 @@ from assay_coordinator.domain.canary import CanaryFacts
 from assay_coordinator.domain.comparison import Comparison, GateResult
 from assay_coordinator.domain.flips import FlipGroup
 from assay_coordinator.domain.progress import Histogram, LayerFact, MeasuredServing
+from assay_coordinator.statistics.interval import LEVEL
 from assay_core.recipes import METHODS
 
 SCHEMA_VERSION = 1
@@ -180,6 +181,12 @@ class ReportData(_Part):
     estimand: str = ""
     provenance: tuple[Fact, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def level(self) -> str:
+        """Level of the paired intervals, as `95 %`; an extended study has a higher one."""
+        levels = {comparison.confidence_level for comparison in self.comparisons} or {LEVEL}
+        return f"{100 * max(levels):.4g} %"
 
     def score(self, variant_key: str, dimension: str) -> ReportScore | None:
         """The main parser's score of a cell."""

@@ -31,7 +31,7 @@ def render_openmetrics(data: ReportData) -> bytes:
     high = gauge("difference_high_points", "Upper end of the interval of the difference.")
     verdict = gauge("verdict", "Non-inferiority: 1 pass, 0 inconclusive, -1 fail.")
     variants = {variant.key: variant for variant in data.variants}
-    labels: dict[tuple[str, str, str], tuple[str, ...]] = {}
+    labels: dict[tuple[str, str, str, str], tuple[str, ...]] = {}
     named: tuple[str, ...]
     for each in data.scores:
         variant = variants[each.variant_key]
@@ -39,13 +39,13 @@ def render_openmetrics(data: ReportData) -> bytes:
             data.study_name, variant.model, variant.label, str(variant.calibration_seed),
             each.dimension, each.metric, each.parser_version,
         )  # fmt: skip
-        labels[each.variant_key, each.dimension, each.parser_version] = named
+        labels[each.variant_key, each.dimension, each.metric, each.parser_version] = named
         if each.value is not None:
             score.labels(*named).set(each.value)
         for name in ("refused", "unparsable", "overlength"):
             completions.labels(*named, name).set(getattr(each, name))
     for found in data.comparisons:
-        key = (found.variant_key, found.dimension, found.parser_version)
+        key = (found.variant_key, found.dimension, found.metric, found.parser_version)
         if found.scenario or found.difference is None or key not in labels:
             continue
         named = labels[key]

@@ -30,7 +30,8 @@ def render_csv(data: ReportData) -> bytes:
     writer.writeheader()
     variants = {variant.key: variant for variant in data.variants}
     compared = {
-        (c.variant_key, c.dimension, c.scenario, c.parser_version): c for c in data.comparisons
+        (c.variant_key, c.dimension, c.scenario, c.metric, c.parser_version): c
+        for c in data.comparisons
     }
     for score in data.scores:
         variant = variants[score.variant_key]
@@ -72,7 +73,8 @@ def render_csv(data: ReportData) -> bytes:
             for part in score.scenarios
         ]
         for row in rows:
-            key = (score.variant_key, score.dimension, str(row["scenario"]), score.parser_version)
+            cell = (score.variant_key, score.dimension, str(row["scenario"]))
+            key = (*cell, score.metric, score.parser_version)
             comparison = compared.get(key)
             if comparison is not None:
                 row |= {
