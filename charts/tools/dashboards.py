@@ -162,6 +162,7 @@ DASHBOARDS: dict[str, tuple[str, list[Panel]]] = {
                 "engines": "sum (assay_serving_engines{$sel})",
                 "leases": "sum (assay_serving_leases{$sel})",
                 "queued loads": "sum (assay_serving_load_queue{$sel})",
+                "models to stay": "sum (assay_serving_wanted_models{$sel})",
             }),
             Panel("Loads", {"{{how}}": "sum by (how) (assay_serving_loads_total{$sel})"}),
             Panel("Time of a load", quantiles("assay_serving_load_seconds", "how"), "s"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
+from prometheus_client import REGISTRY
 from services.serving.tests.memory_runtime import World
 
 from assay_core.resources import State
@@ -42,6 +43,21 @@ async def test_after_a_restart_what_was_wanted_is_loaded_again_and_what_was_leas
     assert [what for _, what in after.runtime.history] == ["start"]
     await after.manager.drain()
     await after.registry.close()
+
+
+async def test_wanted_models_are_counted_whether_they_are_there_or_not(world, reconcile):
+    async def counted() -> float:
+        await reconcile.look()
+        return REGISTRY.get_sample_value("assay_serving_wanted_models")
+
+    assert await counted() == 0
+    known = await world.settled((await world.load("a", ttl=0))[0])
+    assert await counted() == 1
+    await world.engine(known).died()
+    assert await counted() == 1
+    await world.settled(known)
+    await world.manager.unload(known.model.id, force=False)
+    assert await counted() == 0
 
 
 async def test_a_wanted_model_whose_engine_died_is_loaded_again(world, reconcile):

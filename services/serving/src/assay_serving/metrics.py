@@ -29,7 +29,10 @@ RECONCILED = Counter(
 )
 ENGINES = Gauge("assay_serving_engines", "Engines running now.")
 LEASES = Gauge("assay_serving_leases", "Leases held now.")
-QUEUED = Gauge("assay_serving_load_queue", "Load requests that wait for their turn.")
+QUEUED = Gauge(
+    "assay_serving_load_queue", "Load requests that wait for their turn or are being loaded."
+)
+WANTED = Gauge("assay_serving_wanted_models", "Models that are to stay, there or not.")
 IN_FLIGHT = Gauge("assay_serving_in_flight_completions", "Completions in the engines now.")
 WAITING = Gauge("assay_serving_waiting_batches", "Batches that wait for room in an engine.")
 COMPLETIONS = Counter(

@@ -70,7 +70,9 @@ class Reconciler:
 
     async def look(self) -> None:
         """Load what is wanted, not there and due."""
-        for known in await self._registry.wanted():
+        wanted = await self._registry.wanted()
+        metrics.WANTED.set(len(wanted))
+        for known in wanted:
             if not known.ready and known.record.is_terminal:
                 await self._lost(known)
 
