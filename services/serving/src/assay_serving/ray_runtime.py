@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import shutil
 import threading
 from collections.abc import AsyncGenerator, Iterator
@@ -41,6 +42,9 @@ STATUS_TIMEOUT_SECONDS = 30.0
 WATCH_SECONDS = 1.0
 START_ATTEMPTS = 5
 KILL_SECONDS = 10.0
+
+ENGINE_NAME = re.compile(r"engine-[0-9a-f]{12}")
+"""Name of an engine's application; see `description`."""
 
 ABANDONED = 3
 """Exit code of the process after Ray or the gateway was lost."""
@@ -109,6 +113,18 @@ class RayRuntime:
             proxy_location="Disabled",
             logging_config={"log_level": "WARNING", "enable_access_log": False},
         )
+        if self._settings.address:
+            self._end_engines()
+
+    def _end_engines(self) -> None:
+        """End every engine on a cluster that outlives its gateway.
+
+        Those of an earlier one hold GPUs and memory, and nobody knows them any more.
+        """
+        for name in serve.status().applications:
+            if ENGINE_NAME.fullmatch(name):
+                _LOG.info("engine_of_before_ended", engine=name)
+                serve.delete(name, _blocking=True)
 
     def _start_local(self) -> None:
         # Agents of a lost raylet live on for a minute, and the port of Ray's metrics with them.
@@ -270,13 +286,16 @@ class RayRuntime:
             serve.delete(engine_id, _blocking=True)
 
     def stop(self) -> None:
-        """End Serve and, where it is ours, Ray with all its processes."""
+        """End the engines and, where they are ours, Serve and Ray with all their processes."""
         self._ended.set()
         with self._lock:
             if not self._started:
                 return
             if ray.is_initialized():
-                if not self._settings.address:
+                if self._settings.address:
+                    with contextlib.suppress(*_UNREACHABLE):
+                        self._end_engines()
+                else:
                     serve.shutdown()
                 ray.shutdown()
             self._started = False
