@@ -89,6 +89,7 @@ def test_metrics_stand_beside_the_service(
         (["--workers", "many"], "workers input should be a valid integer", "workers"),
         (["--listen", "7401"], "listen must be HOST:PORT", "listen"),
         (["--listen", "off"], "listen must be HOST:PORT", "listen"),
+        (["--listen", "127.0.0.1:65500"], "metrics_listen must be set", "settings"),
         (["--drain-seconds", "-1"], "drain_seconds input should be greater than", "drain_seconds"),
         (["--config", "nowhere.yaml"], "names nowhere.yaml, which is not a file", "--config"),
     ],

@@ -46,6 +46,7 @@ from assay_core.tls import require_together
 
 COMMON_PREFIX = "ASSAY_"
 METRICS_PORT_OFFSET = 100
+_LAST_WITH_METRICS = 65535 - METRICS_PORT_OFFSET
 DATABASE_FOLDER = "db"
 DATA_FOLDER = "data"
 
@@ -165,6 +166,15 @@ class ServiceSettings(BaseSettings):
         require_together("peer", self.peer_cert_file, self.peer_key_file)
         if self.tls_client_ca_file is not None and self.tls_cert_file is None:
             raise ValueError("tls_client_ca_file needs tls_cert_file and tls_key_file")
+        return self
+
+    @model_validator(mode="after")
+    def _has_a_metrics_port(self) -> Self:
+        if self.metrics_listen is None and split_address(self.listen)[1] > _LAST_WITH_METRICS:
+            raise ValueError(
+                f"metrics_listen must be set where listen's port is above {_LAST_WITH_METRICS}: "
+                f"its default is {METRICS_PORT_OFFSET} higher"
+            )
         return self
 
     @model_validator(mode="before")
