@@ -6,6 +6,7 @@ from pathlib import Path
 
 import kubernetes_validate
 import pytest
+import yaml
 
 CHART = Path(__file__).parents[2] / "charts" / "assay"
 CI_VALUES = sorted((CHART / "ci").glob("*-values.yaml"))
@@ -37,6 +38,14 @@ def test_names_are_unique_and_fit_dns(render, values):
         assert key not in seen
         assert len(key[1]) <= 63
         seen.add(key)
+
+
+@pytest.mark.parametrize("release", ["r" * 53, f"assay-{'r' * 47}"])
+def test_the_longest_release_name_makes_services_that_kubernetes_takes(helm, release):
+    found = helm("template", release, str(CHART), "--kube-version", f"{VERSIONS[-1]}.0")
+    assert found.returncode == 0, found.stderr
+    services = [m for m in yaml.safe_load_all(found.stdout) if m and m["kind"] == "Service"]
+    assert max(len(each["metadata"]["name"]) for each in services) <= 63
 
 
 @pytest.mark.parametrize("values", CI_VALUES, ids=lambda path: path.stem)
