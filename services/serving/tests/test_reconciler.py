@@ -131,3 +131,12 @@ async def test_a_failure_that_no_retry_mends_ends_the_want(world, reconcile):
     assert left.record.error.reason == "ARTIFACT_NOT_FOUND"
     assert not left.wanted
     assert [what for _, what in world.runtime.history].count("start") == 1
+
+
+async def test_a_model_that_was_asked_for_meanwhile_is_not_recorded_as_lost(world):
+    known = await world.settled((await world.load("a", ttl=0))[0])
+    await world.engine(known).died()
+    stale = await world.registry.get(known.model.id)
+    again, _ = await world.leased("a")
+    await world.registry.lost(stale, "lost; loading again in 5 s", None)
+    assert (await world.registry.get(known.model.id)).record == again.record

@@ -159,8 +159,9 @@ class ModelRegistry:
         return [_model(record) for record in found]
 
     async def lost(self, known: ModelRecord, phase: str, error: AssayError | None) -> None:
-        """Record how a wanted model that is not resident is doing."""
-        await self._move(known.record, State.FAILED, phase, error=error, ready=False)
+        """Record how a wanted model is doing, unless somebody has asked for it meanwhile."""
+        if (await self._store.get(known.model.id)).version == known.record.version:
+            await self._move(known.record, State.FAILED, phase, error=error, ready=False)
 
     async def wait_again(self, model_id: str, request_id: str) -> None:
         """Queue a model whose earlier load has ended; one that waits or loads is left alone."""
