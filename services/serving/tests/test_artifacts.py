@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from safetensors.numpy import save_file
 from assay_core.digest import sha256_bytes
 from assay_core.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound
 from assay_core.manifest import build_manifest, write_manifest
+from assay_core.storage import ObjectStore
 from assay_serving.artifacts import Artifact, open_artifact, verify_files
 from assay_serving.description import Description, describe
 from assay_serving.domain import EngineOptions
@@ -268,6 +272,25 @@ def test_an_index_that_is_none_is_damaged(tmp_path):
     with pytest.raises(DataLoss) as refusal:
         open_and_describe(tmp_path, str(path))
     assert refusal.value.metadata["file"] == "model.safetensors.index.json"
+
+
+def test_a_remote_artifact_is_downloaded_once_however_many_ask_for_it(tmp_path, monkeypatch):
+    path = make(tmp_path / "m", manifest=True)
+    ObjectStore("memory://once").upload_tree(path, "a")
+    download, downloads = ObjectStore.download, []
+
+    def slow(store, prefix, to):
+        if not to.exists():
+            downloads.append(to)
+            time.sleep(0.2)
+        return download(store, prefix, to)
+
+    monkeypatch.setattr(ObjectStore, "download", slow)
+    ask = partial(open_artifact, "memory://once/a", allowed=["memory://once"], cache=tmp_path / "c")
+    with ThreadPoolExecutor(4) as threads:
+        found = [asked.result() for asked in [threads.submit(ask) for _ in range(4)]]
+    assert {artifact.digest for artifact in found} == {opened(path).digest}
+    assert len(downloads) == 1
 
 
 def open_and_describe(home: Path, uri: str) -> Description:

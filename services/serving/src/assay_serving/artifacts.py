@@ -8,11 +8,13 @@ pickle weights are refused by name.
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -41,6 +43,8 @@ TOKENIZER_FILES = (
     "added_tokens.json",
 )
 TEMPLATE_FILE = "chat_template.jinja"
+
+_DOWNLOADS: defaultdict[Path, Lock] = defaultdict(Lock)
 
 # Keys of config.json that do not change what the engine builds.
 _VOLATILE = frozenset({"_name_or_path", "transformers_version", "assay"})
@@ -246,7 +250,10 @@ def _local_directory(uri: str, allowed: Collection[str], cache: Path) -> Path:
         return path
     _check_allowed(uri, allowed)
     store = ObjectStore(uri, field="artifact_uri")
-    return store.download("", cache / hex_of(sha256_bytes(uri.encode())))
+    target = cache / hex_of(sha256_bytes(uri.encode()))
+    # A caller that could not wait for it asks again: for the same download, not for another one.
+    with _DOWNLOADS[target]:
+        return store.download("", target)
 
 
 def _check_allowed(uri: str, allowed: Collection[str]) -> None:
