@@ -105,7 +105,7 @@ async def test_cancelled_job_ends_its_worker_and_can_be_taken_up_again(
             await call(stub.CancelVariant, request)
             cancelled = await service.finish(created.meta.id)
             assert cancelled.meta.state == common_pb2.STATE_CANCELLED
-            assert ended(worker)
+            await until_ended(worker)
             repeated = (await call(stub.CancelVariant, request)).variant
             assert repeated.meta.state == common_pb2.STATE_CANCELLED
         again = await service.make(checkpoint, GPTQ, calibration=CALIBRATION)
