@@ -2,6 +2,7 @@
 
 import pytest
 
+from assay_coordinator.admission import check_gate
 from assay_coordinator.domain.comparison import Comparison
 from assay_coordinator.domain.policy import (
     Claim,
@@ -10,8 +11,12 @@ from assay_coordinator.domain.policy import (
     GateRule,
     OnIncomplete,
 )
+from assay_coordinator.domain.study_file import load_study
 from assay_coordinator.gate import Candidate, evaluate_gate
 from assay_coordinator.statistics.decision import Verdict
+from assay_coordinator.wire.results import policy_from_message
+from assay_core.errors import InvalidArgument
+from assay_core.pb import comparison_pb2
 
 WITHOUT_UTILITY = GatePolicy(require_utility=False)
 
@@ -206,6 +211,47 @@ def test_a_composite_weighs_dimensions_and_adds_their_errors_in_quadrature():
         "composite -2.2 [-4.7, +0.2]: undecided"
     )  # -3 * 3/4; sqrt(2.25^2 + 1^2) = 2.46
     assert check.verdict is Verdict.INCONCLUSIVE
+
+
+def test_errors_of_recipes_add_as_they_are_because_their_seeds_are_the_same():
+    policy = GatePolicy(
+        rules=(GateRule(dimension="ethics", margin=20),),
+        composite=Composite(weights={"ethics": 3, "privacy": 1}, margin=4),
+        require_utility=False,
+        claim=Claim.RECIPE,
+    )
+    found = judge(
+        policy,
+        comparison("ethics", -6, 0, claim=Claim.RECIPE),
+        comparison("privacy", -4, 4, claim=Claim.RECIPE),
+        seeds=5,
+    )
+    check = next(c for c in found.variants[0].checks if c.name == "composite")
+    assert check.detail.startswith("composite -2.2 [-5.5, +1.0]: undecided")  # 2.25 + 1
+
+
+@pytest.mark.parametrize(
+    ("gate", "field"),
+    [
+        ("rules: [{dimension: ethic}]", "spec.gate.rules[0].dimension"),
+        ("composite: {weights: {ethics: 1, privacy: 1}}", "spec.gate.composite.weights.privacy"),
+    ],
+)
+def test_a_gate_that_asks_for_what_is_not_evaluated_is_refused_before_anything_runs(gate, field):
+    text = "name: s\nmodels: [demo]\nrecipes: [dense]\ndimensions: [ethics]\npack: demo\n"
+    check_gate(load_study(f"{text}gate: {{rules: [{{dimension: ethics}}]}}\n"))
+    with pytest.raises(InvalidArgument) as refused:
+        check_gate(load_study(f"{text}gate: {{{gate}}}\n"))
+    assert refused.value.field == field
+    assert "ethics" in refused.value.remedy
+
+
+def test_a_weight_of_no_dimension_is_the_callers_mistake():
+    message = comparison_pb2.GatePolicy()
+    message.composite.weights["No Dimension"] = 1.0
+    with pytest.raises(InvalidArgument) as refused:
+        policy_from_message(message)
+    assert refused.value.field.startswith("policy.composite.weights")
 
 
 def test_a_claim_about_a_recipe_needs_five_seeds():

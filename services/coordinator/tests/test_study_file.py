@@ -107,6 +107,7 @@ def test_an_unknown_method_lists_the_known_ones():
         ("dimensions: [stereotype", "dimensions: [ethics", "dimensions"),
         ("default_margin: 3", "margins: 3", "gate.margins"),
         ("default_margin: 3", "default_margin: 0", "gate.default_margin"),
+        ("default_margin: 3", "max_unparsable_shift: 0", "gate.max_unparsable_shift"),
         ("pack: demo", "pack: {uri: demo, digest: abc}", "pack.digest"),
         ("row_limit: 20", "calibration: {seed: 3}", "calibration.seed"),
         ("row_limit: 20", "prompt_profile: fancy", "prompt_profile"),

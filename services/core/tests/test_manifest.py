@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from assay_core.digest import canonical_json, digest_of, hex_of, is_digest, sha256_bytes
+from assay_core.digest import canonical_json, digest_of, hex_of, is_digest, seed_of, sha256_bytes
 from assay_core.errors import DataLoss, InvalidArgument
 from assay_core.manifest import build_manifest, read_manifest, verify, write_manifest
 
@@ -75,3 +75,10 @@ def test_a_missing_or_foreign_manifest_is_data_loss(directory: Path) -> None:
     (directory / "manifest.json").unlink()
     with pytest.raises(DataLoss, match=r"manifest\.json is missing"):
         verify(directory)
+
+
+def test_a_seed_is_a_function_of_the_value_and_fits_48_bits():
+    assert seed_of({"a": 1, "b": 2}) == seed_of({"b": 2, "a": 1})
+    assert seed_of(["x"]) != seed_of(["y"])
+    assert seed_of([]) == int(hex_of(digest_of([]))[:12], 16)
+    assert all(0 <= seed_of([number]) < 2**48 for number in range(100))

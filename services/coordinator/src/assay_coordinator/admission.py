@@ -29,6 +29,7 @@ async def admit(peers: Peers, project: str, spec: StudySpec) -> None:
         AssayError: What the first such service says, with file and row of a broken pack; the
             dimension is in the metadata.
     """
+    check_gate(spec)
     for dimension in spec.dimensions:
         peers.evaluator(dimension)
     for endpoint in dict.fromkeys(v.model.endpoint for v in expand(spec) if v.model.endpoint):
@@ -38,6 +39,30 @@ async def admit(peers: Peers, project: str, spec: StudySpec) -> None:
             if isinstance(error, _CALLERS_MISTAKES):
                 raise
     await asyncio.gather(*(_admit(peers, spec, dimension) for dimension in spec.dimensions))
+
+
+def check_gate(spec: StudySpec) -> None:
+    """Refuse a gate that asks for a dimension which the study does not evaluate.
+
+    Raises:
+        InvalidArgument: Names the rule, or the weight of the composite.
+    """
+    gate = spec.gate
+    if gate is None:
+        return
+    weights = gate.composite.weights if gate.composite is not None else {}
+    named = [
+        *((f"spec.gate.rules[{i}].dimension", rule.dimension) for i, rule in enumerate(gate.rules)),
+        *((f"spec.gate.composite.weights.{name}", name) for name in weights),
+    ]
+    for field, dimension in named:
+        if dimension not in spec.dimensions:
+            raise InvalidArgument.of(
+                field,
+                f"names {dimension!r}, which the study does not evaluate",
+                remedy=f"use one of {', '.join(spec.dimensions)}, or add it to `dimensions`",
+                reason="GATE_WITHOUT_DIMENSION",
+            )
 
 
 async def described_endpoint(

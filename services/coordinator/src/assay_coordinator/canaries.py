@@ -109,9 +109,13 @@ class Canaries(Studies):
 
     async def _of_study(self, project: str, name: str, field: str) -> Side:
         study_id, _, key = name.partition(":")
-        record = await self._studies.get(study_id)
-        variant = await self._context.store.variant(study_id, key)
-        if variant is None or not current_principal().may_see(record.project):
+        try:
+            await self._studies.check_visible(study_id)
+        except NotFound:
+            variant = None
+        else:
+            variant = await self._context.store.variant(study_id, key)
+        if variant is None:
             raise _unknown(field, "names no variant of a study of yours")
         if variant.model_uri.startswith(ENDPOINT_PREFIX):
             return await self._endpoint(project, variant.model_uri)

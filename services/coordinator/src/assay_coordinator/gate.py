@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from assay_coordinator.domain.comparison import Comparison, GateCheck, GateResult, VariantGate
-from assay_coordinator.domain.policy import Composite, GatePolicy, GateRule, OnIncomplete
+from assay_coordinator.domain.policy import Claim, Composite, GatePolicy, GateRule, OnIncomplete
 from assay_coordinator.gate_headline import headline
 from assay_coordinator.statistics.decision import Verdict, equivalence, non_inferiority
 from assay_coordinator.statistics.interval import Interval
@@ -191,7 +191,11 @@ def _composite(policy: GatePolicy, found: Mapping[tuple[str, str], Comparison]) 
 def _weighted(
     composite: Composite, found: Mapping[tuple[str, str], Comparison]
 ) -> Comparison | None:
-    """A weighted mean of differences. Its arms add in quadrature: dimensions share no rows."""
+    """A weighted mean of differences.
+
+    Its arms add in quadrature, because dimensions share no rows. Those of recipes add as they are:
+    a calibration seed that is bad may be bad in every dimension.
+    """
     total = sum(composite.weights.values())
     difference = down = up = 0.0
     first: Comparison | None = None
@@ -203,11 +207,14 @@ def _weighted(
         first = first or comparison
         share = weight / total
         difference += share * comparison.difference
-        down += (share * (comparison.difference - interval.low)) ** 2
-        up += (share * (interval.high - comparison.difference)) ** 2
+        power = 1 if comparison.claim is Claim.RECIPE else 2
+        down += (share * (comparison.difference - interval.low)) ** power
+        up += (share * (interval.high - comparison.difference)) ** power
     if first is None:
         return None
-    low, high = difference - math.sqrt(down), difference + math.sqrt(up)
+    if first.claim is not Claim.RECIPE:
+        down, up = math.sqrt(down), math.sqrt(up)
+    low, high = difference - down, difference + up
     changes = {"difference": difference, "interval_low": low, "interval_high": high}
     return first.model_copy(update={**changes, "rows_needed": None})
 

@@ -64,6 +64,8 @@ def rank(studies: Iterable[Evaluated], dimension: str = "") -> list[Entry]:
             score = evaluation.score(study.spec.main_parser)
             if variant is None or variant.artifact is None or score is None or score.value is None:
                 continue
+            if evaluation.stopped_early:
+                continue  # its rows are its own
             spec = study.spec
             terms = Terms(
                 evaluation.pack_digest, spec.prompts_asked, spec.sampling_profile,

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from assay_coordinator.admission import NO_ARTIFACT, described_endpoint
+from assay_coordinator.admission import NO_ARTIFACT, check_gate, described_endpoint
 from assay_coordinator.domain.matrix import PlannedVariant, expand
 from assay_coordinator.domain.progress import EngineFacts
 from assay_coordinator.domain.study import StudySpec
@@ -59,6 +59,7 @@ async def plan_study(peers: Peers, project: str, spec: StudySpec) -> StudyPlan:
         AssayError: If the compression service cannot say what exists. An evaluator that cannot
             plan is a `problem` of its dimension.
     """
+    check_gate(spec)
     planned = expand(spec)
     made = [variant for variant in planned if not variant.model.endpoint]
     artifacts = await _artifacts(peers, project, made) if made else {}

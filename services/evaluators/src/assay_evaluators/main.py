@@ -22,6 +22,7 @@ from assay_evaluators.sdk.dimension import load_dimension
 from assay_evaluators.sdk.generate import Generator
 from assay_evaluators.service.evaluations import Evaluations
 from assay_evaluators.service.pack_access import PackAccess
+from assay_evaluators.service.scoring import Scoring
 from assay_evaluators.service.servicer import EvaluationServicer
 from assay_evaluators.service.servicer_packs import PackServicer
 from assay_evaluators.service.settings import EvaluatorSettings
@@ -52,12 +53,9 @@ async def run(settings: EvaluatorSettings) -> None:
             to_scoring = await stack.enter_async_context(channel(settings.scoring, settings))
             scoring = scoring_pb2_grpc.ScoringServiceStub(to_scoring)
         evaluations = Evaluations(
-            dimension,
-            packs=packs,
-            store=store,
+            Scoring(dimension, packs, store, Scorers(scoring)),
             records=records,
             generator=Generator(stub, store, settings.limits),
-            scorers=Scorers(scoring),
             at_once=settings.evaluations_at_once,
         )
 

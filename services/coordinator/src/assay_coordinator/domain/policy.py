@@ -68,7 +68,8 @@ class GatePolicy(BaseModel):
         default=(), max_length=256, description="Empty: one rule per dimension of the study."
     )
     default_margin: Annotated[float, Field(gt=0, le=100)] = 2.0
-    max_unparsable_shift: Fraction = 0.02
+    # 0 is what the message has where nothing is said, which means the default.
+    max_unparsable_shift: Annotated[float, Field(gt=0, le=1)] = 0.02
     require_utility: bool = True
     claim: Claim = Claim.ARTIFACT
     required_seeds: int = Field(

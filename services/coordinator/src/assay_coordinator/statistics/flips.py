@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from heapq import nsmallest
 from itertools import zip_longest
 from typing import Any
 
@@ -19,6 +20,8 @@ from assay_core.aggregation import Expr, scenarios_of
 from assay_core.digest import digest_of
 from assay_core.verdicts import Verdict
 
+# Scenario, sample, completion, then verdict and value of the variant and of the reference.
+_Row = tuple[str, str, int, str, float | None, str, float | None]
 # Class without an answer -> what it is called when it begins and when it ends.
 _SILENCES: dict[Verdict, tuple[FlipKind, FlipKind]] = {
     Verdict.REFUSED: ("refused", "no longer refused"),
@@ -42,28 +45,18 @@ def find_flips(names: Names, formula: Expr, variant: Any, reference: Any, most: 
     pairs = pair(frame_of(variant).filter(used), frame_of(reference).filter(used))
     changed, compared = changed_completions(pairs)
     better = directions(formula)
-    by_kind: dict[FlipKind, list[Flip]] = defaultdict(list)
-    for scenario, sample, index, ours, our_value, theirs, their_value in changed.iter_rows():
+    rows: dict[FlipKind, list[_Row]] = defaultdict(list)
+    for row in changed.iter_rows():
+        scenario, _, _, ours, our_value, theirs, their_value = row
         sides = (Verdict(ours), our_value), (Verdict(theirs), their_value)
-        kind = kind_of(*sides, better[scenario])
-        flip = Flip(
-            scenario=scenario,
-            sample_id=sample,
-            completion_index=index,
-            kind=kind,
-            verdict=ours,
-            value=our_value,
-            reference_verdict=theirs,
-            reference_value=their_value,
-        )
-        by_kind[kind].append(flip)
+        rows[kind_of(*sides, better[scenario])].append(row)
     return FlipGroup(
         variant_key=names.variant_key,
         reference_key=names.reference_key,
         dimension=names.dimension,
         compared=compared,
-        counts={kind: len(by_kind[kind]) for kind in FLIP_KINDS if by_kind[kind]},
-        flips=_in_turns([by_kind[kind] for kind in FLIP_KINDS], most),
+        counts={kind: len(rows[kind]) for kind in FLIP_KINDS if rows[kind]},
+        flips=_in_turns({kind: rows[kind] for kind in FLIP_KINDS}, most),
     )
 
 
@@ -86,11 +79,29 @@ def kind_of(
     return "gained" if (value - other_value) * better > 0 else "lost"
 
 
-def _in_turns(kinds: Sequence[list[Flip]], most: int) -> tuple[Flip, ...]:
-    ordered = [sorted(flips, key=_shuffled)[:most] for flips in kinds]
-    turns = [flip for turn in zip_longest(*ordered) for flip in turn if flip is not None]
+def _in_turns(rows: Mapping[FlipKind, Sequence[_Row]], most: int) -> tuple[Flip, ...]:
+    # A sampled dimension changes nearly every completion: only what is listed becomes a flip.
+    listed = [
+        [_flip(kind, row) for row in nsmallest(most, found, key=_shuffled)]
+        for kind, found in rows.items()
+    ]
+    turns = [flip for turn in zip_longest(*listed) for flip in turn if flip is not None]
     return tuple(turns[:most])
 
 
-def _shuffled(flip: Flip) -> str:
-    return digest_of([flip.scenario, flip.sample_id, flip.completion_index])
+def _flip(kind: FlipKind, row: _Row) -> Flip:
+    scenario, sample, index, ours, our_value, theirs, their_value = row
+    return Flip(
+        scenario=scenario,
+        sample_id=sample,
+        completion_index=index,
+        kind=kind,
+        verdict=ours,
+        value=our_value,
+        reference_verdict=theirs,
+        reference_value=their_value,
+    )
+
+
+def _shuffled(row: _Row) -> str:
+    return digest_of(list(row[:3]))

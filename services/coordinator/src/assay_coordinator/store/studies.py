@@ -99,9 +99,9 @@ class StudyStore:
     # -- comparisons ------------------------------------------------------------------------------
 
     async def put_comparisons(self, study_id: str, comparisons: Iterable[Comparison]) -> None:
-        """Insert or replace comparisons."""
-        for comparison in comparisons:
-            await self._put(
+        """Insert or replace comparisons, all or none."""
+        statements = [
+            self._upsert(
                 tables.COMPARISONS,
                 {
                     "study_id": study_id,
@@ -112,6 +112,10 @@ class StudyStore:
                 },
                 {"body": comparison.model_dump(mode="json")},
             )
+            for comparison in comparisons
+        ]
+        if statements:
+            await asyncio.to_thread(self._execute, statements, study_id)
 
     async def comparisons(self, study_id: str) -> list[Comparison]:
         """Comparisons ordered by variant, dimension, scenario and parser version."""
@@ -134,7 +138,7 @@ class StudyStore:
         statement = sa.delete(tables.JOBS).where(
             c.study_id == study_id, c.kind == job.kind, c.id == job.id
         )
-        await asyncio.to_thread(self._execute, statement)
+        await asyncio.to_thread(self._execute, [statement])
 
     async def jobs(self, study_id: str) -> list[Job]:
         """Work that may still be going on in peers."""
@@ -148,7 +152,7 @@ class StudyStore:
     async def add_event(self, study_id: str, text: str) -> None:
         """Append an event."""
         values = {"study_id": study_id, "at": time.time(), "text": text}
-        await asyncio.to_thread(self._execute, sa.insert(tables.EVENTS).values(values), study_id)
+        await asyncio.to_thread(self._execute, [sa.insert(tables.EVENTS).values(values)], study_id)
 
     async def events(self, study_id: str, after: int = 0) -> list[Event]:
         """Events after a sequence number, oldest first."""
@@ -163,7 +167,7 @@ class StudyStore:
 
     async def touch(self, study_id: str) -> None:
         """Tell watchers that something changed that is not in these tables."""
-        await asyncio.to_thread(self._execute, None, study_id)
+        await asyncio.to_thread(self._execute, (), study_id)
 
     async def revision(self, study_id: str) -> int:
         """A number that grows with every change of the study."""
@@ -181,9 +185,14 @@ class StudyStore:
     async def _put(
         self, table: sa.Table, key: Mapping[str, Any], values: Mapping[str, Any]
     ) -> None:
+        statement = self._upsert(table, key, values)
+        await asyncio.to_thread(self._execute, [statement], key["study_id"])
+
+    def _upsert(
+        self, table: sa.Table, key: Mapping[str, Any], values: Mapping[str, Any]
+    ) -> sa.Executable:
         insert = self._insert(table).values(**key, **values)
-        statement = insert.on_conflict_do_update(index_elements=list(key), set_=dict(values))
-        await asyncio.to_thread(self._execute, statement, key["study_id"])
+        return insert.on_conflict_do_update(index_elements=list(key), set_=dict(values))
 
     async def _body(self, table: sa.Table, **key: str) -> Any:
         conditions = [table.c[name] == value for name, value in key.items()]
@@ -201,9 +210,9 @@ class StudyStore:
             return postgresql.insert(table)
         return sqlite.insert(table)
 
-    def _execute(self, statement: sa.Executable | None, study_id: str | None = None) -> None:
+    def _execute(self, statements: Iterable[sa.Executable], study_id: str | None = None) -> None:
         with self._engine.begin() as connection:
-            if statement is not None:
+            for statement in statements:
                 connection.execute(statement)
             if study_id is not None:
                 bump = self._insert(tables.REVISIONS).values(study_id=study_id, revision=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from google.protobuf import duration_pb2
+from pydantic import ValidationError
 
 from assay_coordinator.domain.comparison import (
     Comparison,
@@ -14,9 +15,7 @@ from assay_coordinator.domain.comparison import (
 )
 from assay_coordinator.domain.policy import (
     Claim,
-    Composite,
     GatePolicy,
-    GateRule,
     OnIncomplete,
 )
 from assay_coordinator.domain.progress import (
@@ -30,6 +29,7 @@ from assay_coordinator.domain.progress import (
 )
 from assay_coordinator.statistics.decision import Verdict
 from assay_core.errors import from_document, to_proto
+from assay_core.field_errors import invalid_argument
 from assay_core.pb import common_pb2, comparison_pb2, coordination_pb2, evaluation_pb2
 
 _VERDICTS = {
@@ -127,23 +127,29 @@ def gate_from_message(message: comparison_pb2.GateResult) -> GateResult:
     )
 
 
-def policy_from_message(message: comparison_pb2.GatePolicy) -> GatePolicy:
-    """A policy; zeros mean the documented defaults."""
+def policy_from_message(message: comparison_pb2.GatePolicy, field: str = "policy") -> GatePolicy:
+    """A policy; zeros mean the documented defaults.
+
+    Raises:
+        InvalidArgument: Names the field at fault, below `field`.
+    """
     defaults = GatePolicy()
-    return GatePolicy(
-        rules=tuple(_rule(rule) for rule in message.rules),
-        default_margin=message.default_margin or defaults.default_margin,
-        max_unparsable_shift=message.max_unparsable_shift or defaults.max_unparsable_shift,
-        require_utility=message.require_utility if message.HasField("require_utility") else True,
-        claim=_CLAIMS[message.claim],
-        on_incomplete=_on_incomplete(message),
-        required_seeds=message.required_seeds,
-        composite=Composite(
-            weights=dict(message.composite.weights), margin=message.composite.margin
-        )
-        if message.HasField("composite")
-        else None,
-    )
+    asks = message.require_utility if message.HasField("require_utility") else True
+    composite = {"weights": dict(message.composite.weights), "margin": message.composite.margin}
+    document = {
+        "rules": [_rule(rule) for rule in message.rules],
+        "default_margin": message.default_margin or defaults.default_margin,
+        "max_unparsable_shift": message.max_unparsable_shift or defaults.max_unparsable_shift,
+        "require_utility": asks,
+        "claim": _CLAIMS[message.claim],
+        "on_incomplete": _on_incomplete(message),
+        "required_seeds": message.required_seeds,
+        "composite": composite if message.HasField("composite") else None,
+    }
+    try:
+        return GatePolicy.model_validate(document)
+    except ValidationError as error:
+        raise invalid_argument(error, field, GatePolicy, reason="INVALID_POLICY") from None
 
 
 def policy_message(policy: GatePolicy) -> comparison_pb2.GatePolicy:
@@ -163,16 +169,16 @@ def _on_incomplete(message: comparison_pb2.GatePolicy) -> OnIncomplete:
     return OnIncomplete.FAIL if message.fail_on_incomplete else OnIncomplete.INCONCLUSIVE
 
 
-def _rule(message: comparison_pb2.GateRule) -> GateRule:
+def _rule(message: comparison_pb2.GateRule) -> dict[str, Any]:
     shift = message.HasField("max_refusal_shift")
-    return GateRule(
-        dimension=message.dimension,
-        scenario=message.scenario,
-        metric=message.metric,
-        margin=message.margin,
-        floor=message.floor if message.HasField("floor") else None,
-        max_refusal_shift=message.max_refusal_shift if shift else None,
-    )
+    return {
+        "dimension": message.dimension,
+        "scenario": message.scenario,
+        "metric": message.metric,
+        "margin": message.margin,
+        "floor": message.floor if message.HasField("floor") else None,
+        "max_refusal_shift": message.max_refusal_shift if shift else None,
+    }
 
 
 def progress_message(progress: Progress) -> common_pb2.Progress:

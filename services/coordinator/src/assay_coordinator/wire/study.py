@@ -30,7 +30,7 @@ def spec_from_message(message: coordination_pb2.StudySpec) -> StudySpec:
     calibration = Calibration.from_proto(
         message.calibration if message.HasField("calibration") else None, "spec.calibration"
     )
-    gate = policy_from_message(message.gate) if message.HasField("gate") else None
+    gate = policy_from_message(message.gate, "spec.gate") if message.HasField("gate") else None
     try:
         return StudySpec(
             name=message.name,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from assay_coordinator import statistics
@@ -17,11 +18,13 @@ from assay_coordinator.domain.progress import (
     ScoreFacts,
     VariantStatus,
 )
+from assay_coordinator.peers import patiently
 from assay_coordinator.statistics.decision import Verdict
 from assay_coordinator.statistics.interval import Interval
 from assay_coordinator.statistics.request import SEQUENTIAL, Draw, Names, Options
 from assay_coordinator.store import StudyRecord
 from assay_coordinator.workflows.context import Context, Run
+from assay_coordinator.workflows.patience import database_is_away
 from assay_core import verdicts
 from assay_core.aggregation import parse_expr
 from assay_core.digest import seed_of, sha256_bytes
@@ -48,18 +51,32 @@ async def compare_variant(context: Context, run: Run, key: str) -> int:
         theirs = evaluations.get((reference.key, dimension))
         if ours is None or ours.state != "SUCCEEDED":
             continue
+        sides = None
+        if not variant.is_reference and theirs is not None and theirs.state == "SUCCEEDED":
+            sides = _Side(variant, ours), _Side(reference, theirs)
         try:
-            await _add_intervals(context, run, ours)
-            if not variant.is_reference and theirs is not None and theirs.state == "SUCCEEDED":
-                found = await _compare(
-                    context, terms_of(run), _Side(variant, ours), _Side(reference, theirs)
-                )
-                await context.store.put_comparisons(run.study_id, found)
-                made += len(found)
+            # Shards lie in an object store, which may be away for a while as any peer may.
+            found = await patiently(
+                partial(_intervals_and_comparisons, context, run, ours, sides),
+                seconds=context.settings.peer_patience_seconds,
+                what="object store",
+            )
         except AssayError as error:
+            if database_is_away(error):
+                raise
             text = f"{key}: {dimension} could not be compared: {error.text}"
             await context.store.add_event(run.study_id, text)
+        else:
+            await context.store.put_comparisons(run.study_id, found)
+            made += len(found)
     return made
+
+
+async def _intervals_and_comparisons(
+    context: Context, run: Run, evaluation: EvaluationStatus, sides: tuple[_Side, _Side] | None
+) -> list[Comparison]:
+    await _add_intervals(context, run, evaluation)
+    return await _compare(context, terms_of(run), *sides) if sides else []
 
 
 async def at_a_look(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from assay_coordinator.workflows.following import ModelNeededError, follow_evalu
 from assay_coordinator.workflows.leases import LeaseKeeper, held_lease
 from assay_coordinator.workflows.looking import evaluate_in_looks
 from assay_coordinator.workflows.profiling import is_to_be_measured, measure, measure_alone
+from assay_coordinator.workflows.together import together
 from assay_coordinator.workflows.turns import Resource
 from assay_core.errors import AssayError, is_retryable, to_document
 from assay_core.pb import evaluation_pb2
@@ -94,7 +94,7 @@ async def _run_all(
         async with held_lease(work, artifact) as keeper:
             await keeper.lease()
             await work.set(phase="evaluating", state="RUNNING")
-            await asyncio.gather(*(_evaluate(work, plan, keeper) for plan in waiting))
+            await together(*(_evaluate(work, plan, keeper) for plan in waiting))
             await measure(work, keeper)
 
 
@@ -111,7 +111,7 @@ async def _plan_all(
     artifact: ArtifactFacts,
     engine: EngineFacts,
 ) -> list[Planned]:
-    found = await asyncio.gather(*(_plan(work, status, artifact, engine) for status in todo))
+    found = await together(*(_plan(work, status, artifact, engine) for status in todo))
     return [plan for plan in found if plan is not None]
 
 
@@ -121,7 +121,7 @@ async def _score_stored(work: VariantWork, planned: Sequence[Planned]) -> list[P
     waiting = [plan for plan in planned if plan.missing > 0]
     if stored:
         await work.set(phase="scoring", state="RUNNING")
-        done = await asyncio.gather(*(_evaluate(work, plan, None) for plan in stored))
+        done = await together(*(_evaluate(work, plan, None) for plan in stored))
         waiting += [plan for plan, ended in zip(stored, done, strict=True) if not ended]
     return waiting
 

@@ -157,9 +157,10 @@ class Dimension(ABC):
     def prompt_keys(self, scenario: str) -> tuple[str, ...]:
         """Keys of the texts that prompts of a scenario are made of."""
 
-    @abstractmethod
     def stratum(self, row: Any) -> tuple[str, ...]:
-        """Stratum of a row for bounded selections."""
+        """Stratum of a row for bounded selections; by default rows are of one."""
+        del row
+        return ()
 
     def row_model_of(self, scenario: str) -> type[Row]:
         """Model of a scenario's rows, for dimensions whose scenarios have rows of several kinds."""
@@ -209,13 +210,22 @@ class Dimension(ABC):
             return self.default_metric
         return _named("metric", identifier, {metric.id: metric for metric in self.metrics})
 
+    def metric_of_scorer(self, scorer: str) -> Metric | None:
+        """The metric with a classifier behind it; None if the dimension needs none."""
+        del scorer
+        return None
+
     def with_scorer(self, scorer: str) -> Dimension:
         """The dimension with another classifier behind its metric.
 
         One that needs none stays as it is, so that all evaluators can share the setting.
         """
-        del scorer
-        return self
+        metric = self.metric_of_scorer(scorer)
+        if metric is None:
+            return self
+        kind = type(self)
+        configured: Dimension = type(kind.__name__, (kind,), {"metrics": (metric,)})()
+        return configured
 
     def parser(self, version: str) -> ParserVersion:
         """A parser version by name; empty means the default one.

@@ -125,7 +125,8 @@ class Generator:
             try:
                 await attempt.run()
             except AssayError as error:
-                if error.code in _LEASE_GONE:
+                # What serving says of an item is not about the lease: another would change nothing.
+                if error.code in _LEASE_GONE and error is not attempt.refused:
                     raise ModelGoneError(error) from error
                 if error.code not in _RETRIED:
                     raise
@@ -170,7 +171,9 @@ class _Attempt:
         self._pace = Pace(replay, plan.spec.seed) if replay is not None else None
         self._buffer: dict[int, list[Completion]] = {}
         self._buffered = 0
+        self._writing: set[asyncio.Task[None]] = set()
         self.received = 0
+        self.refused: AssayError | None = None
 
     async def run(self) -> None:
         """Runs the stream; what arrived is durable when this returns or raises."""
@@ -182,6 +185,7 @@ class _Attempt:
             flusher.cancel()
             (ended,) = await asyncio.gather(flusher, return_exceptions=True)
             metrics.IN_FLIGHT.dec(self._in_flight)
+            await asyncio.gather(*self._writing)
             await self._flush()
         if isinstance(ended, Exception):
             raise ended
@@ -271,7 +275,8 @@ class _Attempt:
             return
         work, open_indices = entry
         if completion.finish_reason not in _FINISH:
-            raise from_proto(completion.error)
+            self.refused = from_proto(completion.error)
+            raise self.refused
         # A prompt that does not fit does not fit for any completion of it.
         overlength = completion.finish_reason == serving_pb2.FINISH_REASON_OVERLENGTH
         indices = sorted(open_indices) if overlength else [completion.index]
@@ -308,14 +313,21 @@ class _Attempt:
             await self._flush()
 
     async def _flush(self) -> None:
-        buffer, self._buffer, self._buffered = self._buffer, {}, 0
-        for scenario, completions in buffer.items():
+        """Writes what is buffered; a cancel loses nothing, because `run` waits for the writes."""
+        while self._buffer:
+            scenario, completions = self._buffer.popitem()
+            self._buffered -= len(completions)
             store = self._stores[scenario]
-            if store is None:
-                continue
-            await asyncio.to_thread(store.write, completions)
-            metrics.COMPLETIONS_STORED.inc(len(completions))
-            await self._progress(len(completions))
+            if store is not None:
+                writing = asyncio.create_task(self._write(store, completions))
+                self._writing.add(writing)
+                writing.add_done_callback(self._writing.discard)
+                await asyncio.shield(writing)
+
+    async def _write(self, store: GenerationStore, completions: Sequence[Completion]) -> None:
+        await asyncio.to_thread(store.write, completions)
+        metrics.COMPLETIONS_STORED.inc(len(completions))
+        await self._progress(len(completions))
 
     def _describe(self) -> None:
         used = {item.scenario for item in self._work}

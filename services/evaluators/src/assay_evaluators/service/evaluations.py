@@ -16,21 +16,14 @@ from assay_core.digest import digest_of
 from assay_core.errors import AssayError, FailedPrecondition, Internal, ResourceExhausted
 from assay_core.logs import exception_facts, get_logger
 from assay_core.resources import Draft, Record, ResourceStore, State
-from assay_core.storage import ObjectStore
 from assay_evaluators import metrics
-from assay_evaluators.scorers.registry import Scorers
-from assay_evaluators.sdk.dimension import Dimension, Metric, ParserVersion
 from assay_evaluators.sdk.generate import Generator, Lease, ModelGoneError
-from assay_evaluators.sdk.plan import Plan, make_plan
-from assay_evaluators.sdk.replaying import Pair, pair_replays
-from assay_evaluators.sdk.scoring import StoredScore, score_plan
-from assay_evaluators.sdk.shards import GenerationStore
+from assay_evaluators.sdk.plan import Plan
+from assay_evaluators.sdk.replaying import Pair
 from assay_evaluators.sdk.spec import Spec
-from assay_evaluators.sdk.text_scores import score_missing
-from assay_evaluators.sdk.work import count_missing
-from assay_evaluators.service.examples import Page, Query, read_page, require_display
+from assay_evaluators.service.examples import Page, Query
 from assay_evaluators.service.meter import Meter
-from assay_evaluators.service.pack_access import PackAccess
+from assay_evaluators.service.scoring import Scoring
 
 _LOG = get_logger("assay.evaluations")
 _ACTIVE = frozenset({State.QUEUED, State.RUNNING, State.WAITING_FOR_MODEL})
@@ -51,35 +44,28 @@ class Evaluations:
     """The evaluations of one dimension.
 
     Args:
-        dimension: The dimension.
-        packs: Where packs are opened.
-        store: Object store of generations and scores.
+        scoring: Plans and scores of the dimension.
         records: Durable records.
         generator: Client of serving.
-        scorers: Classifiers, for dimensions that need one.
         at_once: Evaluations that run at a time.
     """
 
     def __init__(
         self,
-        dimension: Dimension,
+        scoring: Scoring,
         *,
-        packs: PackAccess,
-        store: ObjectStore,
         records: ResourceStore,
         generator: Generator,
-        scorers: Scorers,
         at_once: int,
     ) -> None:
-        self.dimension = dimension
+        self.scoring = scoring
+        self.dimension = scoring.dimension
         self.records = records
-        self._packs = packs
-        self._store = store
         self._generator = generator
-        self._scorers = scorers
         self._slots = asyncio.Semaphore(at_once)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()
+        self._cancelling: set[asyncio.Task[Record]] = set()
         self._stopping = False
         # Leases are handed over and given up under this lock, so that none is overlooked.
         self._leases = asyncio.Lock()
@@ -102,13 +88,13 @@ class Evaluations:
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, *self._cancelling, return_exceptions=True)
 
     # -- requests --------------------------------------------------------------------------------
 
     async def plan(self, spec: Spec) -> tuple[Plan, dict[str, int]]:
         """A plan, and its missing completions by scenario."""
-        return await asyncio.to_thread(self._plan_and_count, spec)
+        return await self.scoring.plan(spec)
 
     async def create(self, creation: Creation) -> Record:
         """Creates an evaluation or returns the one that exists, with its newest lease.
@@ -141,12 +127,24 @@ class Evaluations:
         return record
 
     async def cancel(self, evaluation_id: str) -> Record:
-        """Ends an evaluation; what is stored is kept. Does nothing to one that has ended."""
+        """Ends an evaluation; what is stored is kept. Does nothing to one that has ended.
+
+        It is ended to its end also if who asked for it does not wait that long.
+        """
         record = await self.records.get(evaluation_id)
         if record.is_terminal or record.state is State.CANCELLING:
             return record
+        try:
+            await self.records.update(evaluation_id, state=State.CANCELLING, expect=_ACTIVE)
+        except FailedPrecondition:
+            return await self.records.get(evaluation_id)  # it ended meanwhile
+        ending = asyncio.create_task(self._cancel(evaluation_id))
+        self._cancelling.add(ending)
+        ending.add_done_callback(self._cancelling.discard)
+        return await asyncio.shield(ending)
+
+    async def _cancel(self, evaluation_id: str) -> Record:
         task = self._tasks.get(evaluation_id)
-        await self.records.update(evaluation_id, state=State.CANCELLING, expect=_ACTIVE)
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
@@ -159,12 +157,7 @@ class Evaluations:
             FailedPrecondition: If completions are missing.
         """
         record = await self.records.get(evaluation_id)
-        spec = Spec.model_validate(record.spec["evaluation"])
-        version, formula = self.dimension.parser(parser), self.dimension.metric(metric)
-        plan, missing = await self.plan(spec)
-        if formula.scorer and not any(missing.values()):
-            await self._score_texts(plan, version, formula)
-        return _stored(await asyncio.to_thread(score_plan, plan, self._store, version, formula))
+        return await self.scoring.rescore(_spec_of(record), parser, metric)
 
     async def examples(self, evaluation_id: str, query: Query) -> Page:
         """A page of samples with their text and the main parser's verdict.
@@ -173,9 +166,8 @@ class Evaluations:
             PermissionDenied: If the texts may not be shown.
         """
         record = await self.records.get(evaluation_id)
-        spec = Spec.model_validate(record.spec["evaluation"])
         parser = self.dimension.parser(record.spec["parser_versions"][0])
-        return await asyncio.to_thread(self._examples, spec, parser, query)
+        return await self.scoring.examples(_spec_of(record), parser, query)
 
     async def pairs(self, evaluation_id: str, reference_id: str) -> list[Pair]:
         """Two evaluations of a replay, prompt by prompt, without text.
@@ -183,21 +175,18 @@ class Evaluations:
         Raises:
             FailedPrecondition: If one has not ended well, or they replay different prompts.
         """
-        plans, versions = [], []
-        for each in (evaluation_id, reference_id):
-            record = await self.records.get(each)
+        records = [await self.records.get(each) for each in (evaluation_id, reference_id)]
+        for record in records:
             if record.state is not State.SUCCEEDED or not self.dimension.replays:
                 raise FailedPrecondition(
-                    f"evaluation {each} is no replay that has ended well",
+                    f"evaluation {record.id} is no replay that has ended well",
                     reason="NOT_A_REPLAY",
                     remedy="name evaluations of the dimension `canary` that SUCCEEDED",
                     metadata={"state": record.state.value},
                 )
-            plans.append((await self.plan(Spec.model_validate(record.spec["evaluation"])))[0])
-            versions.append(record.spec["parser_versions"][0])
-        variant, reference = plans
-        parser = self.dimension.parser(versions[0])
-        return await asyncio.to_thread(pair_replays, variant, reference, self._store, parser)
+        variant, reference = (_spec_of(record) for record in records)
+        parser = self.dimension.parser(records[0].spec["parser_versions"][0])
+        return await self.scoring.pairs(variant, reference, parser)
 
     # -- one evaluation --------------------------------------------------------------------------
 
@@ -235,8 +224,7 @@ class Evaluations:
 
     async def _evaluate(self, evaluation_id: str) -> None:
         record = await self.records.update(evaluation_id, state=State.RUNNING, expect=_ACTIVE)
-        spec = Spec.model_validate(record.spec["evaluation"])
-        plan, missing = await self.plan(spec)
+        plan, missing = await self.plan(_spec_of(record))
         done = plan.completions - sum(missing.values())
         meter = Meter(self.records, evaluation_id, done, plan.completions)
         await meter.show("generating")
@@ -244,11 +232,7 @@ class Evaluations:
             return
         await meter.show("scoring")
         parsers = [self.dimension.parser(name) for name in record.spec["parser_versions"]]
-        for metric in self._metrics(plan):
-            if metric.scorer:
-                for parser in parsers:
-                    await self._score_texts(plan, parser, metric, meter)
-        status = await asyncio.to_thread(self._score, plan, parsers)
+        status = await self.scoring.score(plan, parsers, meter)
         await self.records.update(
             evaluation_id,
             state=State.SUCCEEDED,
@@ -281,25 +265,6 @@ class Evaluations:
             else:
                 return True
 
-    async def _score_texts(
-        self, plan: Plan, parser: ParserVersion, metric: Metric, meter: Meter | None = None
-    ) -> None:
-        """Has the metric's classifier score what it has not scored yet; stored batch by batch."""
-        if parser.scored_text is None:
-            raise TypeError(f"{metric.id} has a scorer, {parser.version} says no text for it")
-        scorer = self._scorers.get(metric.scorer)
-        text_of = parser.scored_text(plan.prompts)
-        scored = 0
-
-        async def count(texts: int) -> None:
-            nonlocal scored
-            scored += texts
-            metrics.TEXTS_SCORED.labels(scorer.id).inc(texts)
-            if meter is not None:
-                await meter.show(f"scoring: {scored:,} texts by {scorer.id}")
-
-        await score_missing(plan, self._store, text_of, scorer, count)
-
     async def _take_up(self, record: Record, lease: Lease | None) -> Record:
         """Gives an existing evaluation a newer lease and starts it again if it stands still."""
         async with self._leases:
@@ -308,7 +273,7 @@ class Evaluations:
             again = record.state in (State.FAILED, State.CANCELLED)
             woken = record.state is State.WAITING_FOR_MODEL and lease is not None
             lost = record.state is State.SUCCEEDED and not await asyncio.to_thread(
-                self._scores_exist, record
+                self.scoring.exist, record.status.get("scores", ())
             )
             if again or woken or lost:
                 return await self.records.update(record.id, state=State.QUEUED)
@@ -323,59 +288,9 @@ class Evaluations:
         metrics.EVALUATIONS_ENDED.labels(state).inc()
         return await self.records.update(evaluation_id, state=state, error=error)
 
-    # -- blocking work, on threads ---------------------------------------------------------------
 
-    def _plan_and_count(self, spec: Spec) -> tuple[Plan, dict[str, int]]:
-        pack = self._packs.open(spec.pack_uri, spec.pack_digest)
-        plan = make_plan(self.dimension, pack, spec)
-        return plan, count_missing(plan, self._store)
-
-    def _metrics(self, plan: Plan) -> list[Metric]:
-        """The default metric and every other one whose scenarios were planned."""
-        planned = {scenario.name for scenario in plan.scenarios}
-        default = self.dimension.default_metric
-        others = self.dimension.metrics[1:]
-        return [default, *(m for m in others if planned.issuperset(m.scenarios))]
-
-    def _score(self, plan: Plan, parsers: list[ParserVersion]) -> dict[str, Any]:
-        """Scores by every parser asked for and every metric there is."""
-        scores = []
-        for parser in parsers:
-            for metric in self._metrics(plan):
-                with metrics.SCORE_SECONDS.time():
-                    scores.append(_stored(score_plan(plan, self._store, parser, metric)))
-        return {
-            "scores": scores,
-            "complete": plan.is_complete,
-            "generations": [
-                {
-                    "scenario": scenario.name,
-                    "digest": scenario.generation_digest,
-                    "uri": GenerationStore(self._store, scenario.generation_digest).uri,
-                    "completions": scenario.completions,
-                }
-                for scenario in plan.scenarios
-                if scenario.identity is not None
-            ],
-        }
-
-    def _examples(self, spec: Spec, parser: ParserVersion, query: Query) -> Page:
-        pack = self._packs.open(spec.pack_uri, spec.pack_digest)
-        require_display(self.dimension, pack)
-        return read_page(make_plan(self.dimension, pack, spec), self._store, parser, query)
-
-    def _scores_exist(self, record: Record) -> bool:
-        scores = record.status.get("scores", ())
-        uris = [score[key] for score in scores for key in ("score_uri", "verdicts_uri")]
-        return all(self._store.exists(uri) for uri in uris)
-
-
-def _stored(score: StoredScore) -> dict[str, Any]:
-    return {
-        "document": score.document,
-        "score_uri": score.score_uri,
-        "verdicts_uri": score.verdicts_uri,
-    }
+def _spec_of(record: Record) -> Spec:
+    return Spec.model_validate(record.spec["evaluation"])
 
 
 def _lease_status(lease: Lease | None) -> dict[str, Any]:

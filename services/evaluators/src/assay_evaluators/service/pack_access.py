@@ -78,7 +78,16 @@ class PackAccess:
 
 
 def _local_path(uri: str) -> Path | None:
-    """The path of a local URI with links followed; None if it is remote."""
-    if uri.startswith("file://"):
-        return Path(uri.removeprefix("file://")).resolve()
-    return None if "://" in uri else Path(uri).expanduser().resolve()
+    """The path of a local URI with links followed; None if it is remote.
+
+    Raises:
+        InvalidArgument: If there can be no such path: a home of nobody, a loop of links, a NUL.
+    """
+    try:
+        if uri.startswith("file://"):
+            return Path(uri.removeprefix("file://")).resolve()
+        return None if "://" in uri else Path(uri).expanduser().resolve()
+    except (OSError, RuntimeError, ValueError):
+        raise InvalidArgument.of(
+            "spec.pack.uri", "is not a path", remedy="use a name of --packs, a path, or a URI"
+        ) from None

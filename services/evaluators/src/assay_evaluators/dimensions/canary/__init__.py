@@ -89,11 +89,6 @@ class Canary(Dimension):
         del scenario
         return ()
 
-    def stratum(self, row: PromptRow) -> tuple[str, ...]:
-        """Rows are of one stratum."""
-        del row
-        return ()
-
     def sub_values(
         self, scenario: str, outcomes: Sequence[Outcome], parser: ParserVersion
     ) -> dict[str, float]:
@@ -102,13 +97,9 @@ class Canary(Dimension):
         values = [outcome.value for outcome in outcomes if outcome.value is not None]
         return {"mean_toxicity": fmean(values)} if values else {}
 
-    def with_scorer(self, scorer: str) -> Dimension:
-        """The dimension with the metric of another scorer as its own."""
-
-        class Configured(Canary):
-            metrics: ClassVar[tuple[Metric, ...]] = (metric_of(scorer),)
-
-        return Configured()
+    def metric_of_scorer(self, scorer: str) -> Metric:
+        """`nontoxicity@SCORER`."""
+        return metric_of(scorer)
 
 
 DIMENSION = Canary()

@@ -55,11 +55,6 @@ class Toxicity(Dimension):
         """System and task text of the template."""
         return prompt_keys(scenario)
 
-    def stratum(self, row: ToxicityRow) -> tuple[str, ...]:
-        """Rows of a prompt set are of one stratum."""
-        del row
-        return ()
-
     def sub_values(
         self, scenario: str, outcomes: Sequence[Outcome], parser: ParserVersion
     ) -> dict[str, float]:
@@ -74,13 +69,9 @@ class Toxicity(Dimension):
             return metrics.metric_of(scorer)
         return super().metric(identifier)
 
-    def with_scorer(self, scorer: str) -> Dimension:
-        """The dimension with the metric of another scorer as its own."""
-
-        class Configured(Toxicity):
-            metrics: ClassVar[tuple[Metric, ...]] = (self.metric(f"emt@{scorer}"),)
-
-        return Configured()
+    def metric_of_scorer(self, scorer: str) -> Metric:
+        """`emt@SCORER`."""
+        return metrics.metric_of(scorer)
 
 
 DIMENSION = Toxicity()
