@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 from conftest import Coordinator
 from fake_peers import World
-from test_workflows import evaluating, generated_twice, made, model, spec  # noqa: F401
+from small_studies import evaluating, generated_twice, made, model, spec  # noqa: F401
 
 from assay_core.pb import common_pb2
 

@@ -9,7 +9,7 @@ from conftest import FINAL
 from fake_peers import Scenario
 from hypothesis import given
 from hypothesis import strategies as st
-from test_workflows import degrade, generated_twice, model, spec  # noqa: F401
+from small_studies import degrade, generated_twice, model, spec  # noqa: F401
 
 from assay_coordinator.advice import advised
 from assay_coordinator.domain.comparison import Comparison

@@ -5,7 +5,7 @@ import contextlib
 import sqlite3
 
 import pytest
-from test_workflows import model, spec  # noqa: F401
+from small_studies import model, spec  # noqa: F401
 
 from assay_core.errors import InvalidArgument
 from assay_core.pb import common_pb2

@@ -5,12 +5,14 @@ import itertools
 import os
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from browser import Browser, find
 from large_report import large_report
 from report_facts import HOSTILE, facts, rich_facts
 from test_flips import group_of
+from test_report import canary_facts
 
 from assay_coordinator.domain.flips import FlipTexts
 from assay_coordinator.report.assemble import assemble
@@ -130,6 +132,29 @@ def test_hostile_text_runs_nothing(browser, tmp_path):
     assert shown == [texts.prompt, texts.reference_completion, texts.completion]
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_canarys_tables_are_read_at_any_width_and_run_nothing(browser, tmp_path, width):
+    file = tmp_path / "canary.html"
+    file.write_bytes(render_html(assemble(facts(canary=canary_facts()))))
+    browser.complaints.clear()
+    browser.open(file, width)
+    assert browser.complaints == []
+    assert browser.evaluate("document.scripts.length") == 0
+    assert browser.evaluate("document.documentElement.scrollWidth") <= width
+    browser.evaluate("document.querySelector('nav a[href=\"#canary\"]').click()")
+    shown = browser.evaluate("document.querySelector('#canary').innerText")
+    for text in ("250 ms", "in 2 parts", "25.0 %", "[10.0, 40.0]", "fail", HOSTILE):
+        assert text in shown, text
+    regions = "[...document.querySelectorAll('#canary [role=region]')]"
+    assert browser.evaluate(f"{regions}.length") == 2
+    # What does not fit is inside a region that scrolls.
+    fits = f"{regions}.every(r => r.getBoundingClientRect().right <= window.innerWidth)"
+    assert browser.evaluate(fits)
+    assert browser.evaluate(f"{regions}[1].querySelector('tbody td').offsetHeight") > 12
+    if folder := os.environ.get("ASSAY_SCREENSHOTS"):
+        browser.screenshot(Path(folder) / f"canary-{width}.png")
+
+
 def test_flipped_examples_open_by_the_keyboard(browser, tmp_path):
     texts = FlipTexts(prompt="user: a", completion="b", reference_completion="c")
     file = tmp_path / "flips.html"
@@ -147,7 +172,5 @@ if os.environ.get("ASSAY_SCREENSHOTS"):
 
     @pytest.mark.parametrize("width", WIDTHS)
     def test_screenshots_for_people(browser, report, width):
-        from pathlib import Path
-
         browser.open(report, width)
         browser.screenshot(Path(os.environ["ASSAY_SCREENSHOTS"]) / f"report-{width}.png")

@@ -17,6 +17,8 @@ from assay_coordinator.statistics.decision import Verdict, non_inferiority
 from assay_coordinator.statistics.guard import widened
 from assay_coordinator.statistics.intervals import PairedCounts, tango_paired, wilson
 from assay_coordinator.statistics.power import more_rows_needed, standard_error_of
+from assay_coordinator.statistics.replays import Pair, Replayed, measures
+from assay_coordinator.statistics.request import Options
 from assay_coordinator.statistics.resampling import paired_bootstrap
 
 pytestmark = pytest.mark.simulation
@@ -156,3 +158,64 @@ def test_the_recipe_interval_covers_when_seeds_differ():
     found = coverage_of_recipes(4000, rng_seed=5)
     said(f"claim about a recipe, crossed rows and seeds: {found:.1%}")
     assert found == pytest.approx(0.95, abs=0.015)
+
+
+# -- canaries --------------------------------------------------------------------------------------
+
+MOST_TOKENS = 128
+
+
+def replayed_pairs(rng, prompts, changed, per_cluster=1):
+    """Prompts of which a share is answered otherwise: longer, more toxic, refused more often."""
+
+    def side(count, refused, tokens, toxic):
+        lengths = np.clip(rng.geometric(1 / tokens, count), 1, MOST_TOKENS)
+        return rng.random(count) < refused, lengths, rng.beta(1, toxic, count)
+
+    clusters = prompts // per_cluster
+    # Answers of one conversation change together or not at all.
+    other = np.repeat(rng.random(clusters) < changed, per_cluster)
+    reference, fresh = side(prompts, 0.1, 30, 19), side(prompts, 0.2, 36, 9)
+    variant = [np.where(other, new, old) for new, old in zip(fresh, reference, strict=True)]
+    similar = np.where(other, rng.beta(4, 4, prompts), 1.0)
+    noise = rng.gamma(20, 1 / 20, (2, prompts))
+    seconds = [0.2 + 0.01 * reference[1] * noise[0], 0.22 + 0.011 * variant[1] * noise[1]]
+
+    def replay(values, latency, index):
+        return Replayed(
+            "refused" if values[0][index] else "answered", float(values[2][index]),
+            int(values[1][index]), 0, 0.0, float(latency[index]),
+        )  # fmt: skip
+
+    return [
+        Pair(
+            f"c{index // per_cluster}", not other[index], float(similar[index]),
+            replay(variant, seconds[1], index), replay(reference, seconds[0], index),
+        )
+        for index in range(prompts)
+    ]  # fmt: skip
+
+
+def point_values(pairs):
+    return {each.name: each.value for each in measures(pairs, MOST_TOKENS, Options(replicates=200))}
+
+
+@pytest.mark.parametrize(
+    ("prompts", "changed", "per_cluster"),
+    [(60, 0.3, 1), (300, 0.05, 1), (300, 0.3, 1), (300, 0.3, 4)],
+)
+def test_intervals_of_a_canary_cover_what_replays_of_other_prompts_would_show(
+    prompts, changed, per_cluster
+):
+    rng = np.random.default_rng(11)
+    truth = point_values(replayed_pairs(rng, 200_000, changed))
+    missed = dict.fromkeys(truth, 0)
+    studies = 400
+    for study in range(studies):
+        pairs = replayed_pairs(rng, prompts, changed, per_cluster)
+        for each in measures(pairs, MOST_TOKENS, Options(replicates=400, seed=study)):
+            missed[each.name] += not each.low <= truth[each.name] <= each.high
+    for name, count in missed.items():
+        covered = 1 - count / studies
+        said(f"canary, {prompts} prompts, {per_cluster} each, {changed:.0%}: {name} {covered:.1%}")
+        assert covered >= 0.92, name  # 95 %, less what 400 studies may stray and skewness costs

@@ -18,6 +18,8 @@ from assay_core.publication import partial_of
 if TYPE_CHECKING:
     from assay.coordination.v1.coordination_pb2_grpc import CoordinationServiceAsyncStub as Stub
 
+Filter = Annotated[str, typer.Option("--filter", help="""Conditions: state = "RUNNING".""")]
+Limit = Annotated[int, typer.Option(min=1, max=1000, help="Most to show.")]
 StudyId = Annotated[str, typer.Argument(metavar="STUDY", help="Id of the study.")]
 _DOWNLOAD_TIMEOUT_SECONDS = 600.0
 

@@ -14,6 +14,7 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from rich.console import Console, RenderableType
 from rich.markup import escape
+from rich.table import Table
 
 Document = Any
 
@@ -64,6 +65,14 @@ class Output:
     def styled(self, text: str, style: str) -> None:
         """Prints one line for people to stderr, in a style."""
         self.err.print(f"[{style}]{escape(text)}[/]")
+
+
+def plain_table(*names: str, wraps: str = "") -> Table:
+    """A table without lines, a column for each name; only the one named `wraps` breaks its text."""
+    table = Table(box=None, pad_edge=False)
+    for name in names:
+        table.add_column(name, no_wrap=name != wraps)
+    return table
 
 
 def to_document(value: Document) -> Any:

@@ -15,9 +15,10 @@ from rich.table import Table
 from assay_cli import words
 from assay_cli.app import Exit, Interrupted, Session, command
 from assay_cli.commands.data import upload_pack
-from assay_cli.coordinator import coordinator
+from assay_cli.coordinator import Filter, Limit, coordinator
 from assay_cli.failures import ExitCode, render_error
 from assay_cli.job_progress import follow_job
+from assay_cli.output import plain_table
 from assay_cli.study_summary import gate_exit_code
 from assay_cli.study_watch import local_path
 from assay_core.client import call, stream
@@ -126,10 +127,8 @@ async def canary(
 
 async def canaries(
     session: Session,
-    filters: Annotated[
-        str, typer.Option("--filter", help="""Conditions: state = "RUNNING".""")
-    ] = "",
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="Most to show.")] = 50,
+    filters: Filter = "",
+    limit: Limit = 50,
 ) -> None:
     """List canaries, newest first."""
     request = coordination_pb2.ListCanariesRequest(
@@ -138,9 +137,7 @@ async def canaries(
     )
     async with coordinator(session) as stub:
         response = await call(stub.ListCanaries, request)
-    table = Table(box=None, pad_edge=False)
-    for name in ("canary", "state", "verdict", "created", "answer"):
-        table.add_column(name, no_wrap=name != "answer")
+    table = plain_table("canary", "state", "verdict", "created", "answer", wraps="answer")
     for each in response.canaries:
         table.add_row(
             each.meta.id,
@@ -289,9 +286,7 @@ def _sides(found: coordination_pb2.Canary) -> Table:
 
 def _measures(found: coordination_pb2.Canary) -> Table:
     """What changed, with its interval and how it stands to its limit."""
-    table = Table(box=None, pad_edge=False)
-    for name in ("measure", "value [95 % interval]", "limit", ""):
-        table.add_column(name, no_wrap=True)
+    table = plain_table("measure", "value [95 % interval]", "limit", "")
     for each in found.measures:
         sign = "" if each.name in _SHARES else "+"
         ends = (each.value, each.interval_low, each.interval_high)

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from assay_cli.app import Session, command
 from assay_cli.connect import connected
+from assay_cli.output import plain_table
 from assay_core.client import call
 from assay_core.pb import common_pb2, pack_pb2, pack_pb2_grpc
 
@@ -196,9 +197,7 @@ def _show_import(session: Session, report: Any) -> None:
     output = session.output
 
     def render() -> None:
-        table = Table(box=None, pad_edge=False)
-        for name in ("dimension", "scenario", "rows", "of", "note"):
-            table.add_column(name, no_wrap=name != "note")
+        table = plain_table("dimension", "scenario", "rows", "of", "note", wraps="note")
         for each in report.scenarios:
             table.add_row(
                 each.dimension,

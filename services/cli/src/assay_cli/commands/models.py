@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from google.protobuf.duration_pb2 import Duration
-from rich.table import Table
 
 from assay_cli import documents, words
 from assay_cli.app import Interrupted, Session, command
@@ -21,6 +20,7 @@ from assay_cli.commands.engine_options import with_engine_options
 from assay_cli.commands.variants import compression, finished
 from assay_cli.connect import connected
 from assay_cli.job_progress import follow_job
+from assay_cli.output import plain_table
 from assay_core.client import call, stream
 from assay_core.errors import AssayError, InvalidArgument, NotFound, from_proto
 from assay_core.pb import common_pb2, compression_pb2, serving_pb2, serving_pb2_grpc
@@ -71,9 +71,7 @@ async def list_models(session: Session) -> None:
     async with serving(session) as stub:
         request = serving_pb2.ListModelsRequest(project=session.settings.project)
         response = await call(stub.ListModels, request)
-    table = Table(box=None, pad_edge=False)
-    for name in ("model", "artifact", "state", "engine", "ready", "leases"):
-        table.add_column(name, no_wrap=True)
+    table = plain_table("model", "artifact", "state", "engine", "ready", "leases")
     for model in response.models:
         table.add_row(
             model.meta.id,

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from assay_cli import documents, words
 from assay_cli.app import Exit, Session, command
 from assay_cli.connect import connected
 from assay_cli.coordinator import StudyId, coordinator, download, save
+from assay_cli.output import plain_table
 from assay_cli.study_summary import gate_exit_code
 from assay_cli.study_watch import report_path
 from assay_coordinator.report.ci import render_junit, render_markdown
@@ -131,9 +131,7 @@ async def leaderboard(
     async with coordinator(session) as stub:
         response = await call(stub.ListLeaderboard, request, timeout=_LEADERBOARD_TIMEOUT_SECONDS)
     dimensions = sorted({name for entry in response.entries for name in entry.scores})
-    table = Table(box=None, pad_edge=False)
-    for name in ("", "model", "recipe", "rows", dimension or "mean", *dimensions):
-        table.add_column(name, no_wrap=True)
+    table = plain_table("", "model", "recipe", "rows", dimension or "mean", *dimensions)
     for entry in response.entries:
         scores = [f"{entry.scores[d]:.1f}" if d in entry.scores else "" for d in dimensions]
         rows = f"{entry.row_limit}/scenario" if entry.row_limit else "all"
@@ -162,9 +160,7 @@ async def rescore(
             f"names {unknown[0]}, which the study has not",
             remedy=f"use {', '.join(found.spec.dimensions)}",
         )
-    table = Table(box=None, pad_edge=False)
-    for name in ("variant", "dimension", "was", parser, "refused", "unparsable"):
-        table.add_column(name, no_wrap=True)
+    table = plain_table("variant", "dimension", "was", parser, "refused", "unparsable")
     scores = []
     for name in sorted(wanted):
         async with connected(

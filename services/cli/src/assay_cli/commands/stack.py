@@ -13,7 +13,7 @@ from rich.text import Text
 
 from assay_cli.app import Exit, Session, command
 from assay_cli.failures import ExitCode
-from assay_cli.output import Output
+from assay_cli.output import Output, plain_table
 from assay_cli.settings import CliSettings
 from assay_cli.supervisor import control
 from assay_cli.supervisor.control import ServiceStatus
@@ -140,9 +140,7 @@ def _documents(found: list[ServiceStatus]) -> list[dict[str, object]]:
 
 
 def _table(found: list[ServiceStatus]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for name in ("service", "health", "address", "metrics", "pid", "restarts"):
-        table.add_column(name, no_wrap=True)
+    table = plain_table("service", "health", "address", "metrics", "pid", "restarts")
     for each in found:
         service = each.service
         table.add_row(

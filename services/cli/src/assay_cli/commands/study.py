@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from assay_cli import documents, words
 from assay_cli.app import Exit, Interrupted, Session, command
 from assay_cli.commands.stack import bring_up, take_down
-from assay_cli.coordinator import StudyId, coordinator
+from assay_cli.coordinator import Filter, Limit, StudyId, coordinator
 from assay_cli.failures import ExitCode
+from assay_cli.output import plain_table
 from assay_cli.study_watch import follow
 from assay_coordinator.domain.study_file import study_schema
 from assay_core.client import call
@@ -99,10 +99,8 @@ async def watch(session: Session, study: StudyId) -> None:
 @command(app, "list")
 async def list_studies(
     session: Session,
-    filters: Annotated[
-        str, typer.Option("--filter", help="""Conditions: state = "RUNNING".""")
-    ] = "",
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="Most studies to show.")] = 50,
+    filters: Filter = "",
+    limit: Limit = 50,
 ) -> None:
     """List studies, newest first."""
     request = coordination_pb2.ListStudiesRequest(
@@ -111,9 +109,7 @@ async def list_studies(
     )
     async with coordinator(session) as stub:
         response = await call(stub.ListStudies, request)
-    table = Table(box=None, pad_edge=False)
-    for name in ("study", "name", "state", "done", "verdict", "created"):
-        table.add_column(name, no_wrap=True)
+    table = plain_table("study", "name", "state", "done", "verdict", "created")
     for study in response.studies:
         progress = study.meta.progress
         table.add_row(
@@ -283,17 +279,13 @@ async def _plan(session: Session, spec: coordination_pb2.StudySpec) -> ExitCode:
 
 def _show_plan(session: Session, plan: coordination_pb2.PlanStudyResponse) -> None:
     output = session.output
-    variants = Table(box=None, pad_edge=False)
-    for name in ("variant", "artifact"):
-        variants.add_column(name, no_wrap=True)
+    variants = plain_table("variant", "artifact")
     for variant in plan.variants:
         made = "exists" if variant.artifact_exists else "to be made"
         is_endpoint = variant.key.startswith("endpoint:")
         variants.add_row(variant.key, "none: an endpoint" if is_endpoint else made)
     output.show(variants)
-    scenarios = Table(box=None, pad_edge=False)
-    for name in ("dimension", "scenario", "samples", "of", "completions", "note"):
-        scenarios.add_column(name, no_wrap=True)
+    scenarios = plain_table("dimension", "scenario", "samples", "of", "completions", "note")
     for dimension in plan.dimensions:
         if dimension.problem:
             scenarios.add_row(dimension.dimension, "", "", "", "", dimension.problem)
@@ -326,9 +318,7 @@ def _show(session: Session, study: coordination_pb2.Study) -> None:
     output.line(f"{study.meta.id}  {study.spec.name}  {words.state(study.meta.state)}")
     if study.meta.HasField("error"):
         output.line(f"error: {study.meta.error.message}")
-    table = Table(box=None, pad_edge=False)
-    for name in ("variant", "dimension", "state", "completions", "score", "error"):
-        table.add_column(name, no_wrap=True)
+    table = plain_table("variant", "dimension", "state", "completions", "score", "error")
     for variant in study.variants:
         table.add_row(variant.key, "", words.state(variant.state), "", "", variant.error.message)
         for evaluation in variant.evaluations:

@@ -15,6 +15,7 @@ from assay_cli import documents, words
 from assay_cli.app import Interrupted, Session, command
 from assay_cli.connect import connected
 from assay_cli.job_progress import follow_job
+from assay_cli.output import plain_table
 from assay_core.client import call, stream
 from assay_core.errors import from_proto
 from assay_core.pb import common_pb2, compression_pb2, compression_pb2_grpc
@@ -73,9 +74,7 @@ async def list_variants(
     )
     async with compression(session) as stub:
         response = await call(stub.ListVariants, request)
-    table = Table(box=None, pad_edge=False)
-    for name in ("variant", "model", "recipe", "state", "bits/weight", "zeros", "size"):
-        table.add_column(name, no_wrap=True)
+    table = plain_table("variant", "model", "recipe", "state", "bits/weight", "zeros", "size")
     for variant in response.variants:
         artifact = variant.artifact
         table.add_row(
