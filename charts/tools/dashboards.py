@@ -59,7 +59,9 @@ def newest(metric: str, by: str, selector: str = "") -> str:
 
 # As Grafana's variables of the trust dashboard choose.
 _CHOSEN = 'model=~"$model", dimension=~"$dimension"'
-_SCORES = newest("assay_coordinator_score_points", "model, variant, dimension", _CHOSEN)
+# The mean over calibration seeds: their largest would flatter a recipe.
+_BY_SEED = newest("assay_coordinator_score_points", "model, variant, seed, dimension", _CHOSEN)
+_SCORES = f"avg by (model, variant, dimension) ({_BY_SEED})"
 _DENSE = newest("assay_coordinator_score_points", "model, dimension", f'variant="dense", {_CHOSEN}')
 _COMPLETIONS = newest("assay_coordinator_study_completions", "study, name")
 _EXPECTED = newest("assay_coordinator_study_expected_completions", "study, name")
@@ -99,7 +101,8 @@ DASHBOARDS: dict[str, tuple[str, list[Panel]]] = {
         [
             Panel("Newest scores", {"{{model}} {{variant}}: {{dimension}}": _SCORES},
                   kind="bargauge", width=24,
-                  description="The newest score of each variant, 0 to 100, higher is better."),
+                  description="The newest score of each variant, mean over its calibration seeds, "
+                  "0 to 100, higher is better."),
             Panel("Scores over time", {"{{model}} {{variant}}: {{dimension}}": _SCORES},
                   width=24, description="A step is a newer study of the same variant."),
             Panel("Points over the dense parent", {"{{model}} {{variant}}: {{dimension}}":

@@ -176,6 +176,17 @@ def test_an_undecided_headline_says_how_many_rows_would_decide():
     assert result.headline == "Undecided gptq-4bit-g128: ethics undecided: 1,100 more rows."
 
 
+def test_rows_are_those_of_the_margin_that_is_asked_for():
+    """With a standard error of 1: (2.80 / 1.9)^2 = 2.17 times the rows for a margin of 2.9."""
+    undecided = comparison(
+        low=-2.96, high=0.96, margin=2.0, n_pairs=1000, rows_needed=6848, difference=-1.0
+    )
+    policy = GatePolicy(require_utility=False, default_margin=2.9)
+    own = judge(WITHOUT_UTILITY, undecided)
+    assert "6,900 more rows" in own.headline
+    assert "1,200 more rows" in judge(policy, undecided).headline
+
+
 def test_a_refusal_shift_is_judged_by_its_interval():
     policy = GatePolicy(
         rules=(GateRule(dimension="ethics", max_refusal_shift=0.05),), require_utility=False

@@ -17,6 +17,7 @@ from assay_coordinator.domain.policy import Claim, Composite, GatePolicy, GateRu
 from assay_coordinator.gate_headline import headline
 from assay_coordinator.statistics.decision import Verdict, equivalence, non_inferiority
 from assay_coordinator.statistics.interval import Interval
+from assay_coordinator.statistics.power import rows_to_decide
 
 UTILITY = "utility"
 _INCOMPLETE = {
@@ -135,12 +136,21 @@ def _against_margin(name: str, comparison: Comparison, margin: float) -> GateChe
     shown = f"{name} {comparison.difference:+.1f} [{interval.low:+.1f}, {interval.high:+.1f}]"
     verdict = non_inferiority(interval, margin)
     if verdict is Verdict.INCONCLUSIVE:
-        rows = comparison.rows_needed
+        rows = _rows_needed(comparison, comparison.difference, interval, margin)
         more = f"{_rounded(rows):,} more rows" if rows else ""
         detail = f"{shown}: undecided at a margin of {margin:g}" + (f"; {more}" if more else "")
         return _undecided(name, detail, f"{name} undecided" + (f": {more}" if more else ""))
     words = "non-inferior within" if verdict is Verdict.PASS else "worse than the margin of"
     return GateCheck(name=name, verdict=verdict, detail=f"{shown}: {words} {margin:g}", short=shown)
+
+
+def _rows_needed(
+    comparison: Comparison, difference: float, interval: Interval, margin: float
+) -> int | None:
+    """Those that the comparison says, or others where this margin is another one."""
+    if margin == comparison.margin or not comparison.n_pairs:
+        return comparison.rows_needed
+    return rows_to_decide(comparison.n_pairs, difference, interval, margin)
 
 
 def _rounded(rows: int) -> int:
@@ -216,7 +226,7 @@ def _weighted(
         down, up = math.sqrt(down), math.sqrt(up)
     low, high = difference - down, difference + up
     changes = {"difference": difference, "interval_low": low, "interval_high": high}
-    return first.model_copy(update={**changes, "rows_needed": None})
+    return first.model_copy(update={**changes, "rows_needed": None, "n_pairs": 0})
 
 
 def _seeds(policy: GatePolicy, candidate: Candidate) -> list[GateCheck]:

@@ -25,7 +25,7 @@ from assay_coordinator.statistics.pairing import (
     shares,
     unlike_clusters,
 )
-from assay_coordinator.statistics.power import more_rows_needed, power, standard_error_of
+from assay_coordinator.statistics.power import power, rows_to_decide, standard_error_of
 from assay_coordinator.statistics.request import DEFAULTS, Names, Options
 from assay_coordinator.statistics.resampling import (
     Bootstrap,
@@ -43,8 +43,6 @@ BIASED_NEAR_ZERO = (
     "differences between groups are taken as absolute values and are biased upward near 0"
 )
 
-# More rows than this would not be evaluated to decide one comparison.
-MOST_ROWS = 1_000_000
 _EQUAL = 1e-9
 
 
@@ -246,7 +244,7 @@ def verdict_fields(
     error = standard_error_of(difference, interval)
     needed = None
     if verdict is Verdict.INCONCLUSIVE:
-        needed = more_rows_needed(rows, error, abs(margin + difference))
+        needed = rows_to_decide(rows, difference, interval, margin)
     return {
         "interval_low": interval.low,
         "interval_high": interval.high,
@@ -255,7 +253,7 @@ def verdict_fields(
         "equivalence": equivalence(interval, margin),
         "standard_error": standard_error,
         "minimum_detectable_effect": power(error, interval.level).minimum_detectable_effect,
-        "rows_needed": needed if needed is None or needed <= MOST_ROWS else None,
+        "rows_needed": needed,
     }
 
 
