@@ -9,7 +9,8 @@ API = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
 def cluster(rendering):
-    return rendering.one("RayCluster", "t-assay-ray")["spec"]
+    (found,) = rendering.of("RayCluster")
+    return found["spec"]
 
 
 @pytest.fixture
@@ -79,3 +80,23 @@ def test_workers_of_the_chart_are_probed_where_they_listen(render):
         (container,) = pod["containers"]
         assert start in container["command"]
         assert container["readinessProbe"]["tcpSocket"]["port"] == int(start.rpartition("=")[2])
+
+
+def test_another_template_is_another_cluster_because_kuberay_replaces_no_pod(render):
+    def name(*sets):
+        found = render(KUBERAY, *sets)
+        (cluster,) = found.names("RayCluster")
+        address = f"{cluster}-head-svc.ns.svc:6379"
+        assert found.settings("serving")["ray_address"] == address
+        return cluster
+
+    first = name()
+    assert name("serving.ray.workers.replicas=3") == first
+    assert name("serving.ray.workers.maxReplicas=9") == first
+    assert name("image.tag=next") != first
+    assert name("serving.ray.head.resources.limits.memory=4Gi") != first
+
+
+def test_the_longest_name_of_a_cluster_is_one_that_kuberay_takes(render):
+    (cluster,) = render(KUBERAY, f"fullnameOverride={'a' * 60}").of("RayCluster")
+    assert len(cluster["metadata"]["name"]) <= 53

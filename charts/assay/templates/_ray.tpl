@@ -5,7 +5,7 @@
 {{- if eq $ray.mode "external" -}}
 {{- $ray.address -}}
 {{- else if eq $ray.mode "kuberay" -}}
-{{- printf "%s-head-svc.%s.svc:6379" (include "assay.component" (dict "root" . "component" "ray")) .Release.Namespace -}}
+{{- printf "%s-head-svc.%s.svc:6379" (include "assay.rayCluster" .) .Release.Namespace -}}
 {{- else -}}
 {{- printf "%s.%s.svc:6379" (include "assay.component" (dict "root" . "component" "ray-head")) .Release.Namespace -}}
 {{- end -}}
@@ -28,20 +28,22 @@
       fieldPath: status.podIP
 {{- end -}}
 
-{{/* Container that makes its pod a member: (dict "root" $ "name" ... "arguments" list "resources" ... ); with a "port" it is probed. */}}
+{{/* Container that makes its pod a member: (dict "root" $ "name" ... "arguments" list "resources" ... ); with a "port" it is probed, without arguments KubeRay writes its command. */}}
 {{- define "assay.rayContainer" -}}
 name: {{ .name }}
 image: {{ include "assay.image" (dict "root" .root "name" "serving") }}
 imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+{{- with .arguments }}
 command:
   - ray
   - start
-  {{- toYaml .arguments | nindent 2 }}
+  {{- toYaml . | nindent 2 }}
   - --node-ip-address=$(POD_IP)
-  - --object-store-memory={{ mul (int .root.Values.serving.ray.objectStoreMib) 1048576 }}
+  - --object-store-memory={{ mul (int $.root.Values.serving.ray.objectStoreMib) 1048576 }}
   - --temp-dir=/tmp/ray
   - --disable-usage-stats
   - --block
+{{- end }}
 env:
   - name: HOME
     value: /tmp
@@ -111,7 +113,10 @@ spec:
 {{- end -}}
 
 {{- define "assay.rayHeadContainer" -}}
-{{- $arguments := list "--head" "--port=6379" "--num-cpus=0" "--num-gpus=0" "--include-dashboard=false" -}}
+{{- $arguments := list -}}
+{{- if eq .Values.serving.ray.mode "chart" -}}
+{{- $arguments = list "--head" "--port=6379" "--num-cpus=0" "--num-gpus=0" "--include-dashboard=false" -}}
+{{- end -}}
 {{ include "assay.rayContainer" (dict "root" . "name" "ray-head" "arguments" $arguments "port" 6379 "resources" .Values.serving.ray.head.resources) }}
 {{- end -}}
 
@@ -123,7 +128,10 @@ spec:
 {{- if $gpu.enabled -}}
 {{- $_ := set $resources "limits" (set (default dict $resources.limits) $gpu.resource (int $gpu.count)) -}}
 {{- end -}}
-{{- $arguments := list (printf "--address=%s" (include "assay.rayAddress" .)) (printf "--num-cpus=%d" (int $workers.cpus)) (printf "--num-gpus=%d" $gpus) "--node-manager-port=6380" -}}
+{{- $arguments := list -}}
+{{- if eq .Values.serving.ray.mode "chart" -}}
+{{- $arguments = list (printf "--address=%s" (include "assay.rayAddress" .)) (printf "--num-cpus=%d" (int $workers.cpus)) (printf "--num-gpus=%d" $gpus) "--node-manager-port=6380" -}}
+{{- end -}}
 {{- $mounts := list (dict "name" "data" "mountPath" "/var/lib/assay/data" "readOnly" true) -}}
 {{ include "assay.rayContainer" (dict "root" . "name" "ray-worker" "arguments" $arguments "port" 6380 "resources" $resources "mounts" $mounts) }}
 {{- end -}}
@@ -138,6 +146,67 @@ spec:
 {{- define "assay.rayAutoscaler" -}}
 {{- $ray := .Values.serving.ray -}}
 {{- if and (eq $ray.mode "kuberay") (ne (int $ray.workers.minReplicas) (int $ray.workers.maxReplicas)) -}}true{{- end -}}
+{{- end -}}
+
+{{/* Name of the RayCluster. KubeRay leaves pods as they are when their template changes: another template is another cluster. */}}
+{{- define "assay.rayCluster" -}}
+{{- printf "%s-%s" (include "assay.component" (dict "root" . "component" "ray")) (include "assay.rayClusterParts" . | sha256sum | trunc 8) -}}
+{{- end -}}
+
+{{/* What makes the pods of the RayCluster: YAML of {scaling, head, workers}. KubeRay writes the `ray start` lines itself. */}}
+{{- define "assay.rayClusterParts" -}}
+{{- $autoscaler := include "assay.rayAutoscaler" . -}}
+{{- $account := "kubernetes-api" -}}
+{{- $gpus := ternary (int .Values.serving.gpu.count) 0 .Values.serving.gpu.enabled -}}
+{{- $placement := include "assay.rayWorkerPlacement" . | fromYaml -}}
+{{- $head := include "assay.rayPod" (dict "root" . "component" "ray-head" "values" dict "container" (include "assay.rayHeadContainer" .)) | fromYaml -}}
+{{- $worker := include "assay.rayPod" (dict "root" . "component" "ray-worker" "values" $placement "container" (include "assay.rayWorkerContainer" .)) | fromYaml -}}
+{{- if $autoscaler -}}
+{{- /* KubeRay makes the account of the autoscaler and its role; its token is mounted there and nowhere else. */ -}}
+{{- $_ := unset $head.spec "serviceAccountName" -}}
+{{- $sources := list
+  (dict "serviceAccountToken" (dict "path" "token" "expirationSeconds" 3607))
+  (dict "configMap" (dict "name" "kube-root-ca.crt" "items" (list (dict "key" "ca.crt" "path" "ca.crt"))))
+  (dict "downwardAPI" (dict "items" (list (dict "path" "namespace" "fieldRef" (dict "fieldPath" "metadata.namespace"))))) -}}
+{{- $_ := set $head.spec "volumes" (append $head.spec.volumes (dict "name" $account "projected" (dict "sources" $sources))) -}}
+{{- end -}}
+scaling:
+  enableInTreeAutoscaling: {{ eq $autoscaler "true" }}
+  {{- if $autoscaler }}
+  autoscalerOptions:
+    version: v2
+    idleTimeoutSeconds: {{ .Values.serving.ray.kuberay.idleSeconds }}
+    imagePullPolicy: {{ .Values.image.pullPolicy }}
+    env:
+      - name: HOME
+        value: /tmp
+      {{- include "assay.rayEnv" . | nindent 6 }}
+    resources:
+      {{- toYaml .Values.serving.ray.kuberay.autoscalerResources | nindent 6 }}
+    securityContext:
+      {{- toYaml .Values.securityContext | nindent 6 }}
+    volumeMounts:
+      - {name: tmp, mountPath: /tmp}
+      - {name: {{ $account }}, mountPath: /var/run/secrets/kubernetes.io/serviceaccount, readOnly: true}
+  {{- end }}
+head:
+  rayStartParams:
+    num-cpus: "0"
+    num-gpus: "0"
+    include-dashboard: "false"
+    temp-dir: /tmp/ray
+    object-store-memory: {{ mul (int .Values.serving.ray.objectStoreMib) 1048576 | quote }}
+  template:
+    {{- toYaml $head | nindent 4 }}
+workers:
+  rayStartParams:
+    num-cpus: {{ .Values.serving.ray.workers.cpus | quote }}
+    num-gpus: {{ $gpus | quote }}
+    node-manager-port: "6380"
+    temp-dir: /tmp/ray
+    object-store-memory: {{ mul (int .Values.serving.ray.objectStoreMib) 1048576 | quote }}
+  template:
+    {{- toYaml $worker | nindent 4 }}
 {{- end -}}
 
 {{/* "true" if KEDA scales the workers. */}}
