@@ -35,7 +35,8 @@ def release(images: tuple[str, str]) -> Iterator[Release]:
 
 def cluster(release: Release) -> dict[str, Any]:
     """The RayCluster as it is."""
-    return dict(json.loads(release.kubectl("get", "raycluster", "assay-ray", "-o", "json")))
+    (found,) = release.get("rayclusters")
+    return found
 
 
 def engines(release: Release, pod: dict[str, Any], container: str) -> int:
@@ -94,3 +95,30 @@ def test_a_study_brings_a_worker_that_goes_when_its_engine_is_unloaded(
     )
     assert client.finish(again, 1200)["meta"]["state"] == "STATE_SUCCEEDED", release.state()
     assert len(release.pods("ray-worker")) == 1
+
+
+def test_an_upgrade_of_rays_pods_replaces_them_under_a_study(
+    release: Release, client_pod: str
+) -> None:
+    client = client_of(release, client_pod)
+    recipe = {"magnitude": {"sparsity": [0.1, 0.2, 0.4, 0.5, 0.7]}}
+    identifier = client.create(study("upgraded", 60, recipe, dimensions=["ethics"]))
+    client.await_completions(identifier, more_than=0)
+    before = cluster(release)["metadata"]["name"]
+    (head,) = release.pods("ray-head")
+    # A number of workers that never changes, and no autoscaler.
+    workers = "serving.ray.workers"
+    release.upgrade(f"{workers}.replicas=1", f"{workers}.minReplicas=1")
+
+    def replaced() -> bool:
+        pods = release.pods("ray-head")
+        uids = {pod["metadata"]["uid"] for pod in pods if ready(pod)}
+        return len(pods) == 1 and bool(uids - {head["metadata"]["uid"]})
+
+    eventually(replaced, 300, "another head")
+    assert cluster(release)["metadata"]["name"] != before
+    (now,) = release.pods("ray-head")
+    assert [each["name"] for each in now["spec"]["containers"]] == ["ray-head"]
+    found = client.finish(identifier, 1200)
+    assert found["meta"]["state"] == "STATE_SUCCEEDED", release.state()
+    assert whole(found)
