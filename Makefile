@@ -149,8 +149,8 @@ test-s3: setup ## A study with all its data in an S3 (moto, a real HTTP server),
 	@.venv/bin/python -m pytest tests/external/test_s3_study.py
 
 .PHONY: faults-serving
-faults-serving: .venvs/serving/.ready ## Kill engine, replica, Ray and gateway under load
-	@.venvs/serving/bin/python -m pytest services/serving/tests/test_kills.py
+faults-serving: .venvs/serving/.ready ## Kill engine, replica, Ray and gateway under load; a Ray cluster that outlives its gateways
+	@.venvs/serving/bin/python -m pytest services/serving/tests/test_kills.py services/serving/tests/test_ray_cluster.py
 
 .PHONY: faults-evaluators
 faults-evaluators: .venv/.ready ## An evaluator killed 20 times at random points (the ordinary test: three times)

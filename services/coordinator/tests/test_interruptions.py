@@ -85,6 +85,7 @@ async def test_cancel_frees_the_engine_and_resume_runs_only_the_rest(world, coor
     assert not running
     states = {e.state for v in study.variants for e in v.evaluations}
     assert states == {S.STATE_SUCCEEDED, S.STATE_CANCELLED}
+    before = sum(e.progress.completed for v in study.variants for e in v.evaluations)
 
     # Cancelling again is nothing new.
     again = await coordinator.call("CancelStudy", pb.CancelStudyRequest(id=study.meta.id))
@@ -95,6 +96,8 @@ async def test_cancel_frees_the_engine_and_resume_runs_only_the_rest(world, coor
     study = await coordinator.finished(study.meta.id)
     assert study.meta.state == S.STATE_SUCCEEDED
     assert not generated_twice(world)
+    # Time left is judged by what this attempt makes, in its own time.
+    assert sum(e.completions_reused for v in study.variants for e in v.evaluations) == before
     with pytest.raises(FailedPrecondition) as refused:
         await coordinator.call("CancelStudy", pb.CancelStudyRequest(id=study.meta.id))
     assert refused.value.reason == "STUDY_STATE"

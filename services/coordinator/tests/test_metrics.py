@@ -126,6 +126,7 @@ async def test_as_many_studies_have_series_as_are_allowed(database: Database, mo
         await database.study(name, State.RUNNING)
     await database.gauges.refresh()
     assert set(series("study_completions")) == {("three", "three"), ("two", "two")}
+    assert series("active_studies")[("RUNNING",)] == 3
 
 
 def test_as_many_scores_have_series_as_are_allowed(monkeypatch) -> None:

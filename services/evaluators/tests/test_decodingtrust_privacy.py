@@ -11,11 +11,9 @@ from test_decodingtrust import golden, plan, rendered
 
 from assay_core.errors import AssayError, DataLoss, InvalidArgument
 from assay_evaluators.dimensions.privacy import DIMENSION
-from assay_evaluators.dimensions.privacy.prompts import fill
 from assay_evaluators.dimensions.privacy.scenarios import CONTEXT, ENRON, PII, UNDERSTANDING
 from assay_evaluators.packs.decodingtrust import import_decodingtrust
 from assay_evaluators.packs.loading import Pack, parse_rows
-from assay_evaluators.packs.prompts import Prompts
 from assay_evaluators.sdk.dimension import RowContext
 
 ENRON_DATA = "data/privacy/enron_data"
@@ -257,13 +255,6 @@ def test_ids_and_clusters_hold_no_address_and_no_name(imported, decodingtrust):
 
 
 # -- texts of a pack -------------------------------------------------------------------------------
-def test_only_empty_braces_are_places_to_fill():
-    assert fill("t", Prompts({"t": "{0} {} {x}"}), "value {}") == "{0} value {} {x}"
-
-
-def test_a_text_with_another_number_of_places_is_named():
-    with pytest.raises(InvalidArgument, match=r"prompts\.json:t has 1 places"):
-        fill("t", Prompts({"t": "only {}"}), "a", "b")
 
 
 def test_a_phrasing_that_the_pack_lacks_is_named(tmp_path):

@@ -16,9 +16,11 @@ from assay_core.digest import sha256_bytes
 from assay_core.errors import AlreadyExists, DataLoss, InvalidArgument, NotFound
 from assay_core.storage import ObjectStore
 from assay_evaluators.dimensions.ethics.scenarios import EthicsRow
+from assay_evaluators.dimensions.utility.scenarios import MMLU_DEV_FILE, MmluRow, render_mmlu
 from assay_evaluators.packs import Pack, Prompts, Row, select_rows
 from assay_evaluators.packs.depot import PackDepot
 from assay_evaluators.packs.writing import PackWriter
+from assay_evaluators.sdk.dimension import RowContext
 from assay_evaluators.service.pack_access import PackAccess
 
 FILE = "data/ethics/zero_shot.jsonl"
@@ -212,3 +214,31 @@ def test_selection_does_not_depend_on_row_order(mini_pack):
     rows = mini_pack.rows(FILE, EthicsRow)
     forward = select_rows(rows, 5, lambda row: row.label)
     assert set(forward) == set(select_rows(rows[::-1], 5, lambda row: row.label))
+
+
+def test_only_empty_braces_are_places_to_fill():
+    prompts = Prompts({"t": "{0} {} {x}", "wide": "{:>9999999999}", "two": "{} {}"})
+    assert prompts.filled("t", "value {}") == "{0} value {} {x}"
+    assert prompts.filled("two", "a", "b") == "a b"
+    for key in ("wide", "two"):
+        with pytest.raises(InvalidArgument, match="must have 1"):
+            prompts.filled(key, "a")
+
+
+@pytest.mark.parametrize("header", ["about {x}", "about {} and {}", "{:>9999999999}"])
+def test_a_text_that_cannot_be_filled_is_the_packs_mistake(header, tmp_path):
+    texts = {
+        "header": header, "option_line": "\n{}. {}", "answer_prompt": "\nAnswer:",
+        "demonstration_answer": " {}", "choices": ["A", "B", "C", "D"],
+    }  # fmt: skip
+    row = MmluRow(
+        id="a", cluster_id="a", subject="law", question="?", choices=("1", "2", "3", "4"), answer=0
+    )
+    writer = PackWriter(tmp_path / "pack")
+    writer.add_prompts({"mmlu": texts})
+    writer.add_rows(MMLU_DEV_FILE, [row])
+    writer.finish(name="p", version="1", licence="", attribution="", source="")
+    pack = Pack.open(str(tmp_path / "pack"))
+    context = RowContext(pack, pack.prompts(), "mmlu", 0)
+    with pytest.raises(InvalidArgument, match=r"prompts.json:mmlu.header"):
+        list(render_mmlu([row], context))

@@ -75,7 +75,7 @@ class _Backoff(wait_base):
     """The server's own RetryInfo where it gives one, else exponential with jitter."""
 
     def __init__(self) -> None:
-        self._exponential = wait_exponential_jitter(initial=0.3, max=10.0)
+        self._exponential = wait_exponential_jitter(multiplier=0.3, max=10.0)
 
     def __call__(self, retry_state: RetryCallState) -> float:
         outcome = retry_state.outcome

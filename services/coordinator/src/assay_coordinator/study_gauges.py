@@ -66,9 +66,11 @@ class StudyGauges:
         completed: dict[Labels, float] = {}
         expected: dict[Labels, float] = {}
         eta: dict[Labels, float] = {}
-        for record in page.records:
+        # All of them are counted; the newest have series of their own.
+        async for record in records.every(None, filter_text=_UNDER_WAY):
             state = (record.state.value,)
             states[state] = states.get(state, 0) + 1
+        for record in page.records:
             labels = (record.id, record.spec.name)
             progress = total_progress(
                 len(await self._context.store.variants(record.id)),

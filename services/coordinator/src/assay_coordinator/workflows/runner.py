@@ -218,6 +218,10 @@ class StudyRunner(DBOSConfiguredInstance):
             if before is not None:
                 fresh = before.model_copy(update={"state": "QUEUED", "phase": "", "error": None})
             await self._context.store.put_variant(study_id, fresh)
+        # The pace of this attempt is judged by what it makes.
+        for evaluation in await self._context.store.evaluations(study_id):
+            found = {"completions_reused": evaluation.progress.completed}
+            await self._context.store.put_evaluation(study_id, evaluation.model_copy(update=found))
         await self._context.records.update(
             study_id, state=State.RUNNING, expect=ACTIVE, started_at=time.time()
         )

@@ -14,6 +14,7 @@ from assay_evaluators.packs.schema import PROMPTS_FILE
 
 ASSAY_PARSER = "assay-2026"
 LEGACY_PARSERS = ("ct-2024-02", "dt-2024-09")
+_HOLE = "{}"
 PARSER_VERSIONS = (ASSAY_PARSER, *LEGACY_PARSERS)
 
 
@@ -52,6 +53,14 @@ class Prompts:
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise _wrong(key, "must be a list of texts")
         return tuple(value)
+
+    def filled(self, key: str, *values: str) -> str:
+        """A text with its `{}` filled in order; nothing else in it is special.
+
+        Raises:
+            InvalidArgument: If the pack has none under `key`, or one with another number of holes.
+        """
+        return fill_holes(key, self.text(key), *values)
 
     def messages(self, key: str, version: str = ASSAY_PARSER) -> tuple[tuple[str, str], ...]:
         """A fixed conversation: pairs of role and content.
@@ -115,6 +124,20 @@ class Prompts:
                 if value is not None:
                     return value
         raise _wrong(key, f"is missing for parser {version}")
+
+
+def fill_holes(key: str, text: str, *values: str) -> str:
+    """A text of a pack with its `{}` filled in order.
+
+    Not `str.format`: packs are uploaded, and `{0:>9999999999}` is a text like any other here.
+
+    Raises:
+        InvalidArgument: If the text has another number of holes.
+    """
+    parts = text.split(_HOLE)
+    if len(parts) != len(values) + 1:
+        raise _wrong(key, f"has {len(parts) - 1} places {_HOLE}, must have {len(values)}")
+    return "".join(part + value for part, value in zip(parts, (*values, ""), strict=True))
 
 
 @cache

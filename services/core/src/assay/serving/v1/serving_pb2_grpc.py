@@ -109,7 +109,7 @@ class ServingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UnloadModel(self, request, context):
-        """Takes a model out of its engine. Refused while a lease is held, unless `force`.
+        """Takes a model out of its engine. Refused while a lease is held, unless `force`, and while a project that the caller may not see needs the same weights.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

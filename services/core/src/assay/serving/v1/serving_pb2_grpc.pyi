@@ -36,7 +36,7 @@ class ServingServiceStub:
     LoadModel: _grpc.UnaryUnaryMultiCallable[_serving_pb2.LoadModelRequest, _serving_pb2.LoadModelResponse]
     """Makes an artifact resident and returns a lease on it. Waits in a fair queue while another artifact of the same engine is leased."""
     UnloadModel: _grpc.UnaryUnaryMultiCallable[_serving_pb2.UnloadModelRequest, _serving_pb2.UnloadModelResponse]
-    """Takes a model out of its engine. Refused while a lease is held, unless `force`."""
+    """Takes a model out of its engine. Refused while a lease is held, unless `force`, and while a project that the caller may not see needs the same weights."""
     GetModel: _grpc.UnaryUnaryMultiCallable[_serving_pb2.GetModelRequest, _serving_pb2.GetModelResponse]
     """Returns one model."""
     ListModels: _grpc.UnaryUnaryMultiCallable[_serving_pb2.ListModelsRequest, _serving_pb2.ListModelsResponse]
@@ -66,7 +66,7 @@ class ServingServiceAsyncStub(ServingServiceStub):
     LoadModel: _aio.UnaryUnaryMultiCallable[_serving_pb2.LoadModelRequest, _serving_pb2.LoadModelResponse]  # type: ignore[assignment]
     """Makes an artifact resident and returns a lease on it. Waits in a fair queue while another artifact of the same engine is leased."""
     UnloadModel: _aio.UnaryUnaryMultiCallable[_serving_pb2.UnloadModelRequest, _serving_pb2.UnloadModelResponse]  # type: ignore[assignment]
-    """Takes a model out of its engine. Refused while a lease is held, unless `force`."""
+    """Takes a model out of its engine. Refused while a lease is held, unless `force`, and while a project that the caller may not see needs the same weights."""
     GetModel: _aio.UnaryUnaryMultiCallable[_serving_pb2.GetModelRequest, _serving_pb2.GetModelResponse]  # type: ignore[assignment]
     """Returns one model."""
     ListModels: _aio.UnaryUnaryMultiCallable[_serving_pb2.ListModelsRequest, _serving_pb2.ListModelsResponse]  # type: ignore[assignment]
@@ -105,7 +105,7 @@ class ServingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _serving_pb2.UnloadModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_serving_pb2.UnloadModelResponse, _abc.Awaitable[_serving_pb2.UnloadModelResponse]]:
-        """Takes a model out of its engine. Refused while a lease is held, unless `force`."""
+        """Takes a model out of its engine. Refused while a lease is held, unless `force`, and while a project that the caller may not see needs the same weights."""
 
     @_abc_1.abstractmethod
     def GetModel(

@@ -212,7 +212,7 @@ def question_text(
     prompts: Prompts, row: QuestionRow, ending: str, extra: Sequence[str] = ()
 ) -> str:
     """A question with date (if it has one) and options; `ending` follows the question."""
-    date = prompts.text("ood.date_line").format(row.date) if row.date else ""
+    date = prompts.filled("ood.date_line", row.date) if row.date else ""
     suffix = prompts.text("ood.option_line_suffix")
     options = zip(prompts.texts(OPTION_LINES), (*row.choices, *extra), strict=False)
     lines = "".join(f"{prefix}{option}{suffix}" for prefix, option in options)

@@ -23,12 +23,11 @@ from assay_evaluators.dimensions.privacy.scenarios import (
     pii_facts,
     prompt_keys,
 )
-from assay_evaluators.packs.prompts import Prompts
+from assay_evaluators.packs.prompts import Prompts, fill_holes
 from assay_evaluators.packs.schema import Row
 from assay_evaluators.sdk.dimension import RowContext
 from assay_evaluators.sdk.types import Message, Sample, base_seed
 
-_HOLE = "{}"
 _DIGITS = string.digits
 _UPPER_DIGITS = string.ascii_uppercase + string.digits
 _LETTERS_DIGITS = string.ascii_letters + string.digits
@@ -79,15 +78,6 @@ def pii_values(row: PiiRow, kind: str, candidates: Sequence[str], seed: int) -> 
     return tuple("".join(generator.choices(characters, k=length)) for _ in row.people)
 
 
-def fill(key: str, prompts: Prompts, *values: str) -> str:
-    """A text with its `{}` filled in order; nothing else in it is special.
-
-    Raises:
-        InvalidArgument: If the text has another number of holes.
-    """
-    return _fill_text(key, prompts.text(key), *values)
-
-
 def _contexts(rows: Sequence[ContextRow], context: RowContext) -> Iterator[Sample]:
     for row in rows:
         yield _sample(row, context, (Message("user", row.prompt),), gold=row.address)
@@ -97,7 +87,7 @@ def _enron(rows: Sequence[EnronRow], context: RowContext) -> Iterator[Sample]:
     prefix = _prefix(context)
     query = prompt_keys(context.scenario)[0]
     for row in rows:
-        text = prefix(row) + fill(query, context.prompts, row.name)
+        text = prefix(row) + context.prompts.filled(query, row.name)
         yield _sample(row, context, (Message("user", text),), gold=row.address)
 
 
@@ -107,26 +97,26 @@ def _prefix(context: RowContext) -> Callable[[EnronRow], str]:
     if context.scenario.startswith("enron_zero-shot"):
         return lambda row: ""
     if context.scenario.startswith("enron_knownzero-shot"):
-        return lambda row: fill(keys[1], prompts, row.address.split("@")[1])
+        return lambda row: prompts.filled(keys[1], row.address.split("@")[1])
     return lambda row: "".join(
-        fill(keys[1], prompts, name, address) for address, name in row.supports
+        prompts.filled(keys[1], name, address) for address, name in row.supports
     )
 
 
 def _pii(rows: Sequence[PiiRow], context: RowContext) -> Iterator[Sample]:
     kind, shots, protects = pii_facts(context.scenario)
     prompts = context.prompts
-    system = fill("privacy.pii_system_prompt", prompts, kind)
+    system = prompts.filled("privacy.pii_system_prompt", kind)
     candidates = prompts.texts("privacy.pii_candidate_addresses") if kind == "address" else ()
     for row in rows:
         values = pii_values(row, kind, candidates, context.seed)
         names = [name for _, name in row.people]
         facts = "".join(
-            fill("privacy.pii_fact_template", prompts, name, kind, value)
+            prompts.filled("privacy.pii_fact_template", name, kind, value)
             for name, value in zip(names, values, strict=True)
         )
         questions = [
-            fill("privacy.pii_question_template", prompts, name, kind)
+            prompts.filled("privacy.pii_question_template", name, kind)
             for name in names[: shots + 1]
         ]
         turns = (
@@ -136,7 +126,7 @@ def _pii(rows: Sequence[PiiRow], context: RowContext) -> Iterator[Sample]:
         )
         for shot in range(shots):
             answer = (
-                fill("privacy.pii_protect_demonstration_answer", prompts, kind)
+                prompts.filled("privacy.pii_protect_demonstration_answer", kind)
                 if protects
                 else values[shot]
             )
@@ -167,7 +157,7 @@ def understanding_texts(prompts: Prompts, topic: str) -> list[str]:
     ending = prompts.text("privacy.understanding_separator") + question
     key = "privacy.understanding_phrasings"
     return [
-        _fill_text(f"{key}.{number}", text, one, two, three, four, one, two, three, fact) + ending
+        fill_holes(f"{key}.{number}", text, one, two, three, four, one, two, three, fact) + ending
         for number, text in enumerate(prompts.texts(key))
     ]
 
@@ -182,15 +172,3 @@ def _sample(
         messages=messages,
         gold=gold,
     )
-
-
-def _fill_text(key: str, text: str, *values: str) -> str:
-    parts = text.split(_HOLE)
-    if len(parts) != len(values) + 1:
-        raise InvalidArgument.of(
-            f"prompts.json:{key}",
-            f"has {len(parts) - 1} places {_HOLE}, must have {len(values)}",
-            reason="PACK_PROMPTS_INVALID",
-            remedy="import the pack again, or correct the text",
-        )
-    return "".join(part + value for part, value in zip(parts, (*values, ""), strict=True))

@@ -90,10 +90,10 @@ def render_mmlu(rows: Sequence[MmluRow], context: RowContext) -> Iterator[Sample
     letters = prompts.texts(CHOICES)
     shots: dict[str, list[str]] = defaultdict(list)
     for row in context.pack.rows(MMLU_DEV_FILE, MmluRow):
-        answer = prompts.text("mmlu.demonstration_answer").format(letters[row.answer])
+        answer = prompts.filled("mmlu.demonstration_answer", letters[row.answer])
         shots[row.subject].append(question_text(prompts, row) + answer)
     for row in rows:
-        header = prompts.text("mmlu.header").format(subject_text(row.subject))
+        header = prompts.filled("mmlu.header", subject_text(row.subject))
         yield Sample(
             scenario=context.scenario,
             id=row.id,
@@ -136,10 +136,10 @@ _known_tokens = lru_cache(maxsize=1024)(count_tokens)
 
 def question_text(prompts: Prompts, row: MmluRow) -> str:
     """Question, four options and the words before the answer."""
-    line = prompts.text("mmlu.option_line")
     letters = prompts.texts(CHOICES)
     options = "".join(
-        line.format(letter, text) for letter, text in zip(letters, row.choices, strict=True)
+        prompts.filled("mmlu.option_line", letter, text)
+        for letter, text in zip(letters, row.choices, strict=True)
     )
     return row.question + options + prompts.text("mmlu.answer_prompt")
 
