@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,9 +11,10 @@ from dataclasses import dataclass
 import pytest
 from synthetic_serving import ARTIFACT, SyntheticServing, right, serving
 
+from assay_core.auth import Principal, Scope, set_principal
 from assay_core.client import channel
-from assay_core.errors import FailedPrecondition, InvalidArgument, to_proto
-from assay_core.pb import serving_pb2, serving_pb2_grpc
+from assay_core.errors import FailedPrecondition, InvalidArgument, NotFound, to_proto
+from assay_core.pb import evaluation_pb2, serving_pb2, serving_pb2_grpc
 from assay_core.resources import ResourceStore, State
 from assay_core.storage import ObjectStore
 from assay_evaluators.packs.depot import PackDepot
@@ -23,6 +25,7 @@ from assay_evaluators.sdk.spec import Engine, Spec, Subject
 from assay_evaluators.service.evaluations import Creation, Evaluations
 from assay_evaluators.service.pack_access import PackAccess
 from assay_evaluators.service.scoring import Scoring
+from assay_evaluators.service.servicer import EvaluationServicer
 
 LEASE = Lease("lease-1", ARTIFACT)
 ENGINE = Engine(
@@ -132,6 +135,26 @@ async def test_what_an_endpoint_refuses_for_good_fails_and_waits_for_no_other_le
         record = await found.create()
         record = await found.reach(record.id, State.FAILED, State.WAITING_FOR_MODEL)
     assert (record.state, record.error.reason) == (State.FAILED, "ENDPOINT_REFUSED")
+
+
+async def test_an_evaluation_of_another_project_is_not_found_as_one_that_is_not_there(bench):
+    async with bench(SyntheticServing(right), Limits()) as found:
+        record = await found.create()
+        servicer = EvaluationServicer(found.evaluations, None)
+        stranger = contextvars.copy_context()
+        stranger.run(set_principal, Principal("someone", Scope.RUN, frozenset({"another"})))
+
+        async def get(evaluation_id):
+            with pytest.raises(NotFound) as refused:
+                request = evaluation_pb2.GetEvaluationRequest(id=evaluation_id)
+                await servicer.GetEvaluation(request, None)
+            return refused.value.text
+
+        texts = [
+            await asyncio.create_task(get(name), context=stranger)
+            for name in (record.id, "ethics-00000000000000000000")
+        ]
+    assert texts[0] == texts[1]
 
 
 @pytest.mark.parametrize("uri", ["~nobody-of-that-name/pack", "a\0b", "file:///a\0b"])

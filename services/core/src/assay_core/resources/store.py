@@ -288,13 +288,17 @@ class ResourceStore:
             statement = statement.with_for_update()
         row = connection.execute(statement).first()
         if row is None:
-            raise NotFound(
-                f"there is no {self._kind} with this id",
-                field="id",
-                resource=f"{self._kind}/{resource_id}",
-                remedy="list them to see what there is",
-            )
+            raise self.absent(resource_id)
         return row
+
+    def absent(self, resource_id: str) -> NotFound:
+        """The error of a resource that is not there, or that the caller may not see."""
+        return NotFound(
+            f"there is no {self._kind} with this id",
+            field="id",
+            resource=f"{self._kind}/{resource_id}",
+            remedy="list them to see what there is",
+        )
 
     def _conflict(self, resource_id: str, current: State, problem: str) -> FailedPrecondition:
         return FailedPrecondition(

@@ -157,8 +157,11 @@ class EvaluationServicer(evaluation_pb2_grpc.EvaluationServiceServicer):
         )
 
     async def _visible(self, evaluation_id: str) -> Record:
-        record = await self._evaluations.records.get(evaluation_id)
-        current_principal().require_project(record.project)
+        """An evaluation of a project that the caller may not see does not exist for them."""
+        records = self._evaluations.records
+        record = await records.get(evaluation_id)
+        if not current_principal().may_see(record.project):
+            raise records.absent(evaluation_id)
         return record
 
     async def _spec(self, message: pb.EvaluationSpec) -> Spec:
