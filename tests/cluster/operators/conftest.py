@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from tests.cluster.cluster import run
+from tests.cluster.cluster import eventually, run
 from tests.cluster.conftest import client_in
 
 # Not that of the other tests: both may run in one cluster at a time.
@@ -18,6 +20,16 @@ CLIENT_NAMESPACE = "team-operators"
 # Where cert-manager looks for the Secrets of ClusterIssuers.
 RESOURCES = "cert-manager"
 ISSUER = "assay-e2e"
+MONITORING = "assay-e2e-monitoring"
+LABELS = {"release": "assay-e2e"}
+# Values of a release that the Prometheus of these tests scrapes by its PodMonitor.
+WATCHED = (
+    *(f"metrics.labels.{key}={value}" for key, value in LABELS.items()),
+    "metrics.annotations=false", "metrics.interval=5s",
+)  # fmt: skip
+# The operator tells Prometheus by flags, which are the version's.
+PROMETHEUS = os.environ.get("ASSAY_E2E_PROMETHEUS", "assay.local/operators/prometheus:v0.304.2")
+PROMETHEUS_VERSION = os.environ.get("ASSAY_E2E_PROMETHEUS_VERSION", "v3.4.2")
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +50,63 @@ def apply(*manifests: dict[str, Any]) -> None:
     listed = {"apiVersion": "v1", "kind": "List", "items": manifests}
     done = run("kubectl", "apply", "-f", "-", stdin=json.dumps(listed))
     assert done.code == 0, done.err
+
+
+@contextmanager
+def watched(namespace: str) -> Iterator[str]:
+    """A Prometheus of the operator for the releases of a namespace, until the end of the block.
+
+    Yields:
+        The path of its API at the Kubernetes API.
+    """
+    name = {"name": MONITORING}
+    here = {"name": "prometheus", "namespace": MONITORING}
+    rbac = "rbac.authorization.k8s.io"
+    rule = {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]}
+    where = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
+    chosen = {"matchLabels": LABELS}
+    spec = {
+        "image": PROMETHEUS,
+        "version": PROMETHEUS_VERSION,
+        "serviceAccountName": "prometheus",
+        "podMonitorNamespaceSelector": where,
+        "podMonitorSelector": chosen,
+        "ruleNamespaceSelector": where,
+        "ruleSelector": chosen,
+        "evaluationInterval": "5s",
+        "resources": {"requests": {"memory": "128Mi"}},
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 1000,
+            "fsGroup": 2000,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+    }
+    apply(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": name},
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": here},
+        {"apiVersion": f"{rbac}/v1", "kind": "ClusterRole", "metadata": name, "rules": [rule]},
+        {
+            "apiVersion": f"{rbac}/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": name,
+            "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", **name},
+            "subjects": [{"kind": "ServiceAccount", **here}],
+        },
+        {
+            "apiVersion": "monitoring.coreos.com/v1",
+            "kind": "Prometheus",
+            "metadata": here,
+            "spec": spec,
+        },
+    )
+    path = f"/api/v1/namespaces/{MONITORING}/services/prometheus-operated:9090/proxy/api/v1"
+    ready = ("kubectl", "get", "--raw", f"{path}/status/runtimeinfo")
+    eventually(lambda: run(*ready).code == 0, 240, "a Prometheus of the operator", every=3)
+    yield path
+    run("kubectl", "-n", MONITORING, "delete", "prometheus", "prometheus")
+    run("kubectl", "delete", "clusterrole,clusterrolebinding", MONITORING)
+    run("kubectl", "delete", "namespace", MONITORING)
 
 
 @pytest.fixture(scope="session")

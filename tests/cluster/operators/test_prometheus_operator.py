@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,79 +10,24 @@ import pytest
 import yaml
 from tests.cluster.cluster import CHART, ETHICS_ALONE, Release, eventually, run
 from tests.cluster.conftest import installed
-from tests.cluster.operators.conftest import apply, need
+from tests.cluster.operators.conftest import WATCHED, need, watched
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
-
-MONITORING = "assay-e2e-monitoring"
-LABELS = {"release": "assay-e2e"}
-# The operator tells Prometheus by flags, which are the version's.
-IMAGE = os.environ.get("ASSAY_E2E_PROMETHEUS", "assay.local/operators/prometheus:v0.304.2")
-VERSION = os.environ.get("ASSAY_E2E_PROMETHEUS_VERSION", "v3.4.2")
 
 
 @pytest.fixture(scope="module")
 def release(images: tuple[str, str]) -> Iterator[Release]:
     """A release that finds the CRDs by itself (`auto`)."""
     need("crd", "podmonitors.monitoring.coreos.com", "Prometheus operator")
-    labels = (f"metrics.labels.{key}={value}" for key, value in LABELS.items())
-    sets = (*ETHICS_ALONE, *labels, "metrics.annotations=false", "metrics.interval=5s")
-    with installed(Release("assay-prometheus", *images, sets)) as found:
+    with installed(Release("assay-prometheus", *images, (*ETHICS_ALONE, *WATCHED))) as found:
         yield found
 
 
 @pytest.fixture(scope="module")
 def prometheus(release: Release) -> Iterator[str]:
     """Path of the API of a Prometheus that the operator has made, by the Kubernetes API."""
-    name = {"name": MONITORING}
-    here = {"name": "prometheus", "namespace": MONITORING}
-    rbac = "rbac.authorization.k8s.io"
-    role = {"apiGroup": rbac, "kind": "ClusterRole", **name}
-    subject = {"kind": "ServiceAccount", **here}
-    rule = {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]}
-    where = {"matchLabels": {"kubernetes.io/metadata.name": release.namespace}}
-    chosen = {"matchLabels": LABELS}
-    spec = {
-        "image": IMAGE,
-        "version": VERSION,
-        "serviceAccountName": "prometheus",
-        "podMonitorNamespaceSelector": where,
-        "podMonitorSelector": chosen,
-        "ruleNamespaceSelector": where,
-        "ruleSelector": chosen,
-        "evaluationInterval": "5s",
-        "resources": {"requests": {"memory": "128Mi"}},
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": 1000,
-            "fsGroup": 2000,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-    }
-    apply(
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": name},
-        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": here},
-        {"apiVersion": f"{rbac}/v1", "kind": "ClusterRole", "metadata": name, "rules": [rule]},
-        {
-            "apiVersion": f"{rbac}/v1",
-            "kind": "ClusterRoleBinding",
-            "metadata": name,
-            "roleRef": role,
-            "subjects": [subject],
-        },
-        {
-            "apiVersion": "monitoring.coreos.com/v1",
-            "kind": "Prometheus",
-            "metadata": here,
-            "spec": spec,
-        },
-    )
-    path = f"/api/v1/namespaces/{MONITORING}/services/prometheus-operated:9090/proxy/api/v1"
-    ready = ("kubectl", "get", "--raw", f"{path}/status/runtimeinfo")
-    eventually(lambda: run(*ready).code == 0, 240, "a Prometheus of the operator", every=3)
-    yield path
-    run("kubectl", "-n", MONITORING, "delete", "prometheus", "prometheus")
-    run("kubectl", "delete", "namespace,clusterrole,clusterrolebinding", MONITORING)
+    with watched(release.namespace) as path:
+        yield path
 
 
 def ask(path: str) -> Any:
