@@ -182,13 +182,22 @@ bench-evaluators: .venv/.ready ## Parser rates, planner, memory and resume of th
 bench-compression: .venvs/compression/.ready ## Every recipe on the demo model: perplexity and overhead, into docs/compression-results.md
 	@OMP_WAIT_POLICY=PASSIVE .venvs/compression/bin/python -m benchmarks.compression --write docs/compression-results.md
 
+.PHONY: bench-overhead
+bench-overhead: .venvs/compression/.ready ## The service against the library on a larger random model, into docs/compression-overhead.md
+	@OMP_WAIT_POLICY=PASSIVE .venvs/compression/bin/python -m benchmarks.compression.larger --write docs/compression-overhead.md
+
 .PHONY: bench-departures
 bench-departures: .venvs/compression/.ready ## How far variants are from the dense model, by calibration text, into docs/compression-departures.md
 	@OMP_WAIT_POLICY=PASSIVE .venvs/compression/bin/python -m benchmarks.compression.departures --write docs/compression-departures.md
 
+# All 22 layers of the shape take longer than ten minutes on two cores: LAYERS=22 for those.
+LAYERS ?= 4
 .PHONY: bench-scale
-bench-scale: .venvs/compression/.ready ## Compress a model of 1.1 B parameters: time per layer and peak memory, into docs/compression-scale.md
-	@OMP_WAIT_POLICY=PASSIVE .venvs/compression/bin/python benchmarks/scale.py --write docs/compression-scale.md
+bench-scale: .venvs/compression/.ready .venvs/serving/.ready ## A model of the 1.1 B shape: time per layer, peak memory, load, swap, 1,000 completions, into docs/compression-scale.md
+	@rm -rf build/scale && mkdir -p build/scale
+	@OMP_WAIT_POLICY=PASSIVE .venvs/compression/bin/python -m benchmarks.scale --layers $(LAYERS) --scratch build/scale --keep build/scale/made --write docs/compression-scale.md
+	@.venvs/serving/bin/python -m benchmarks.scale_serving build/scale/made/gptq build/scale/made/wanda --write docs/compression-scale.md
+	@rm -rf build/scale
 
 .PHONY: layouts-vllm
 layouts-vllm: setup ## Which packed layouts vLLM on CPU loads, into docs/compression-layouts.md

@@ -1,6 +1,6 @@
 """`make bench-scale`: what a model of 1.1 B parameters costs to compress on this machine.
 
-python benchmarks/scale.py --write docs/compression-scale.md
+python -m benchmarks.scale --write docs/compression-scale.md
 
 Writes a random sharded bfloat16 Llama of TinyLlama's shape, then compresses it with a small
 calibration, by the service's own worker in a process of its own. The bar: peak memory of the
@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import random
 import shutil
 import subprocess
 import sys
@@ -22,11 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import save_file
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Whitespace
+from benchmarks.compression.random_llama import TINY_LLAMA, write_random_llama, write_text
 
 from assay_compression.checkpoint.inspect import inspect
 from assay_compression.jobs.reports import ErrorReport, ProgressReport, ResultReport, parse_report
@@ -37,35 +32,19 @@ from assay_core.errors import from_document
 from assay_core.recipes import Calibration, Recipe
 
 _ROOT = Path(__file__).parents[1]
-# TinyLlama-1.1B: 1,100,048,384 parameters.
-_CONFIG: dict[str, Any] = {
-    "architectures": ["LlamaForCausalLM"],
-    "model_type": "llama",
-    "hidden_size": 2048,
-    "intermediate_size": 5632,
-    "num_hidden_layers": 22,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 4,
-    "vocab_size": 32000,
-    "max_position_embeddings": 2048,
-    "rms_norm_eps": 1e-5,
-    "tie_word_embeddings": False,
-    "dtype": "bfloat16",
-}
 _RECIPES: list[Any] = [{"gptq": {"bits": 4}}, {"wanda": {"pattern": "2:4"}}]
-_WORDS = 1000
 _MIB = 1 << 20
 _MODEL, _TEXT = "model", "calibration.txt"
 
 _HEAD = """\
 # Compression at scale
 
-Written by `make bench-scale`. A random Llama of TinyLlama's shape ({parameters:,} parameters,
-{layers} layers, bfloat16, {shards} shards, {size:,} MiB), compressed by the service's worker on
-{cpus} cores of a shared machine without GPU; calibration {samples} sequences of {length} tokens.
-Model and two layers in float32, as they are computed with: {bar:,} MiB. Seconds per layer
-are those of compressing and of running the calibration through; the copy comes before and the
-digests after.
+Written by `make bench-scale`. A random Llama of TinyLlama's shape, {layers} of its {all} layers
+({parameters:,} parameters, bfloat16, {shards} shards, {size:,} MiB), compressed by the service's
+worker on {cpus} cores without GPU that others used too (load average {load:.0f} at the end);
+calibration {samples} sequences of {length} tokens. Model and two layers in float32, as they are
+computed with: {bar:,} MiB. Seconds per layer are those of compressing and of running the
+calibration through; the copy comes before and the digests after.
 
 | recipe | job s | s per layer | copy and load s | publish s | peak memory MiB | of the bar |
 |---|---|---|---|---|---|---|
@@ -77,8 +56,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--samples", type=int, default=4)
     parser.add_argument("--length", type=int, default=256)
-    parser.add_argument("--layers", type=int, default=_CONFIG["num_hidden_layers"])
+    parser.add_argument("--layers", type=int, default=TINY_LLAMA["num_hidden_layers"])
     parser.add_argument("--scratch", type=Path, help="folder with 10 GB of room")
+    parser.add_argument("--keep", type=Path, help="folder to move the variants to, one each")
     parser.add_argument("--write", type=Path, help="file to write; standard output without it")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.scratch) as scratch:
@@ -90,10 +70,8 @@ def main() -> None:
 
 
 def _run(scratch: Path, arguments: argparse.Namespace) -> str:
-    model = _write_model(scratch / _MODEL, arguments.layers)
-    text = scratch / _TEXT
-    generator = random.Random(0)  # noqa: S311 - reproducible text, not a secret
-    text.write_text(" ".join(f"w{generator.randrange(_WORDS)}" for _ in range(20_000)))
+    model = write_random_llama(scratch / _MODEL, num_hidden_layers=arguments.layers)
+    write_text(scratch / _TEXT)
     checkpoint = inspect(model)
     size = sum((model / name).stat().st_size for name in checkpoint.weight_files)
     layer = 4 * sum(checkpoint.matrix(name).elements for name in checkpoint.linear_names(0))
@@ -105,9 +83,11 @@ def _run(scratch: Path, arguments: argparse.Namespace) -> str:
     head = _HEAD.format(
         parameters=checkpoint.parameters,
         layers=checkpoint.layers,
+        all=TINY_LLAMA["num_hidden_layers"],
         shards=len(checkpoint.weight_files),
         size=size // _MIB,
         cpus=len(os.sched_getaffinity(0)),
+        load=os.getloadavg()[0],
         samples=arguments.samples,
         length=arguments.length,
         bar=bar // _MIB,
@@ -131,6 +111,10 @@ def _row(scratch: Path, recipe: Recipe, arguments: argparse.Namespace, bar: int)
     run = json.loads(next(home.rglob(f"{artifact.removeprefix('sha256:')}/run.json")).read_text())
     layers = [at for phase, at in starts if phase.startswith("compressing layer")]
     published = next(at for phase, at in starts if phase == "publishing")
+    if arguments.keep is not None:
+        arguments.keep.mkdir(parents=True, exist_ok=True)
+        made = next(home.rglob(f"{artifact.removeprefix('sha256:')}/run.json")).parent
+        shutil.move(made, arguments.keep / recipe.name)
     shutil.rmtree(home)
     peak = run["peak_memory_bytes"]
     return (
@@ -158,58 +142,6 @@ def _work(spec: JobSpec, file: Path) -> tuple[list[tuple[str, float]], float, st
                 case ErrorReport() as report:
                     raise from_document(report.error)
     raise RuntimeError("the worker ended without a report")
-
-
-def _write_model(folder: Path, layers: int) -> Path:
-    """Writes the checkpoint shard by shard: two layers in each."""
-    folder.mkdir()
-    config = _CONFIG | {"num_hidden_layers": layers}
-    hidden, inner = config["hidden_size"], config["intermediate_size"]
-    keys = hidden // config["num_attention_heads"] * config["num_key_value_heads"]
-    generator = torch.Generator().manual_seed(0)
-
-    def matrix(rows: int, columns: int) -> torch.Tensor:
-        return (torch.randn(rows, columns, generator=generator) * columns**-0.5).bfloat16()
-
-    def norm() -> torch.Tensor:
-        return torch.ones(hidden, dtype=torch.bfloat16)
-
-    shapes = {
-        "self_attn.q_proj": (hidden, hidden),
-        "self_attn.k_proj": (keys, hidden),
-        "self_attn.v_proj": (keys, hidden),
-        "self_attn.o_proj": (hidden, hidden),
-        "mlp.gate_proj": (inner, hidden),
-        "mlp.up_proj": (inner, hidden),
-        "mlp.down_proj": (hidden, inner),
-    }
-    weight_map: dict[str, str] = {}
-    total = (layers + 1) // 2 + 1
-    for shard in range(total):
-        tensors: dict[str, torch.Tensor] = {}
-        if shard == total - 1:
-            vocabulary = config["vocab_size"]
-            tensors["model.embed_tokens.weight"] = matrix(vocabulary, hidden)
-            tensors["lm_head.weight"] = matrix(vocabulary, hidden)
-            tensors["model.norm.weight"] = norm()
-        for layer in range(2 * shard, min(2 * shard + 2, layers)):
-            start = f"model.layers.{layer}."
-            tensors |= {f"{start}{name}.weight": matrix(*shape) for name, shape in shapes.items()}
-            tensors |= {
-                f"{start}{name}.weight": norm()
-                for name in ("input_layernorm", "post_attention_layernorm")
-            }
-        file = f"model-{shard + 1:05d}-of-{total:05d}.safetensors"
-        save_file(tensors, folder / file, metadata={"format": "pt"})
-        weight_map |= dict.fromkeys(tensors, file)
-    index = {"metadata": {}, "weight_map": weight_map}
-    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    (folder / "config.json").write_text(json.dumps(config))
-    words = {f"w{i}": i for i in range(_WORDS)} | {"[UNK]": _WORDS}
-    tokenizer = Tokenizer(WordLevel(words, unk_token="[UNK]"))  # noqa: S106 - a word, no secret
-    tokenizer.pre_tokenizer = Whitespace()
-    tokenizer.save(str(folder / "tokenizer.json"))
-    return folder
 
 
 if __name__ == "__main__":

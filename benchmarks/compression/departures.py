@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import math
-import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from benchmarks.compression.options import parser, publish
 from benchmarks.compression.perplexity import Losses, losses, read_documents
 from benchmarks.compression.service import make, running, wait_until_ready
 from torch import Tensor
@@ -35,7 +35,6 @@ from assay_core.digest import sha256_file
 from assay_core.pb import common_pb2
 from assay_core.recipes import Recipe
 
-_ROOT = Path(__file__).parents[2]
 _QUANTIZED: list[Any] = [
     {method: {"bits": bits} | options}
     for bits in (4, 3)
@@ -75,18 +74,10 @@ class _Text:
 
 def main() -> None:
     """Runs the benchmark and prints, or writes, its document."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, default=_ROOT / "models/demo/model")
-    parser.add_argument("--pack", type=Path, default=_ROOT / "packs/demo/data")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--write", type=Path, help="file to write; standard output without it")
-    arguments = parser.parse_args()
+    arguments = parser(__doc__).parse_args()
     with torch.inference_mode():
         document = asyncio.run(_run(arguments))
-    if arguments.write is None:
-        print(document)
-    else:
-        arguments.write.write_text(document, encoding="utf-8")
+    publish(document, arguments.write)
 
 
 async def _run(arguments: argparse.Namespace) -> str:
