@@ -135,6 +135,10 @@ test-families: .venvs/serving/.ready ## Serve every family and packing, one engi
 gpu-check: setup ## Compress, load, swap and generate on a GPU in less than ten minutes; refuses without one
 	@.venv/bin/python tests/gpu/check.py
 
+.PHONY: gpu-compression
+gpu-compression: .venvs/compression/.ready ## Every method on a GPU against the CPU, resume after kills, seconds per layer of a 7B shape
+	@.venvs/compression/bin/python tests/gpu/compression.py
+
 .PHONY: test-scaling
 test-scaling: .venvs/serving/.ready ## An engine that scales from one replica to two under load, across swaps
 	@.venvs/serving/bin/python -m pytest services/serving/tests/test_scaling.py

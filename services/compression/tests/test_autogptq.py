@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from families import write_family
+from families import loaded, write_family
 from test_gptqmodel import matrices
 from test_register import folder, register
 
-from assay_compression import autogptq
+from assay_compression import autogptq, autogptq_tool
 from assay_core.errors import AssayError
 from assay_core.pb import common_pb2
 
@@ -105,6 +105,12 @@ def test_a_failed_run_leaves_nothing(tmp_path, model, calibration_file):
         autogptq.quantize(given)
     assert caught.value.reason == "BACKEND_FAILED"
     assert not (tmp_path / "made").exists() or not list((tmp_path / "made").iterdir())
+
+
+def test_rotary_embeddings_are_what_auto_gptq_leaves_on_the_cpu(model):
+    """Seen on a GPU: transformers 4.49 has them outside the layers, and auto-gptq moves layers."""
+    loaded_model = loaded(model)
+    assert autogptq_tool.left_behind(loaded_model) == [loaded_model.model.rotary_emb]
 
 
 @pytest.mark.autogptq

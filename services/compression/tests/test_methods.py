@@ -169,6 +169,31 @@ def test_sparsegpt_has_exact_blocks(pattern):
     assert (zeros == pattern.zeros).all()
 
 
+@pytest.mark.parametrize("columns", [64, 200])
+@pytest.mark.parametrize("pattern", [None, TWO_FOUR, BlockPattern(4, 8)])
+@pytest.mark.parametrize("unused", [False, True])
+def test_sparsegpt_gives_the_weights_of_llm_compressor_bit_by_bit(columns, pattern, unused):
+    from llmcompressor.modifiers.pruning.sparsegpt.sgpt_sparsify import sparsify_weight
+
+    weight, inputs = weights(9, columns=columns), correlated_inputs(9, columns)
+    if unused:
+        inputs[:, ::3] = 0
+    module = torch.nn.Linear(columns, 16, bias=False)
+    module.weight = torch.nn.Parameter(weight.clone(), requires_grad=False)
+    _, expected = sparsify_weight(
+        module=module,
+        hessians_dict={module: seen(inputs).hessian},
+        sparsity=0.5,
+        prune_n=pattern.zeros if pattern else 0,
+        prune_m=pattern.size if pattern else 0,
+        block_size=128,
+        dampening_frac=0.01,
+        preserve_sparsity_mask=False,
+    )
+    mine = sparsegpt(weight, seen(inputs), sparsity=0.5, pattern=pattern, damping=0.01)
+    assert torch.equal(mine, expected)
+
+
 def test_sparsegpt_output_error_is_below_wanda_and_magnitude():
     to_wanda, to_magnitude = [], []
     for seed in DRAWS:

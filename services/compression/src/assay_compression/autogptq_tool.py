@@ -28,8 +28,23 @@ def quantize(request: dict[str, Any]) -> None:
     calls = calls_of(request)
     config = BaseQuantizeConfig(**calls["config"])
     model = AutoGPTQForCausalLM.from_pretrained(quantize_config=config, **calls["load"])
+    for module in left_behind(model.model):
+        module.to("cuda:0")
     model.quantize(**calls["quantize"])
     model.save_quantized(**calls["save"])
+
+
+def left_behind(model: Any) -> list[Any]:
+    """Parts with buffers and no weights, which auto-gptq does not take along to the GPU.
+
+    It knows the embedding and the last norm by name. Rotary embeddings stand outside the layers
+    since transformers 4.48, and auto-gptq is older.
+    """
+    return [
+        module
+        for module in model.modules()
+        if any(True for _ in module.buffers()) and not any(True for _ in module.parameters())
+    ]
 
 
 def calls_of(request: dict[str, Any]) -> dict[str, dict[str, Any]]:

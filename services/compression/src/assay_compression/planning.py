@@ -114,7 +114,8 @@ class Planner:
                     "sequence_length": calibration_spec.sequence_length,
                 }
             )
-        if calibration_spec is not None:
+        # On CUDA all this is in the device's memory, which the worker alone sees.
+        if calibration_spec is not None and "cpu" in self._settings.places:
             _check_memory(checkpoint, calibration_spec, recipe)
         return Plan(
             variant_key=variant_key(digest, recipe, content),

@@ -99,7 +99,8 @@ def fit(weight: Tensor, spec: GridSpec, *, scale_dtype: torch.dtype = torch.floa
     groups = weight.unflatten(-1, (-1, spec.group_size))
     low = groups.amin(-1).clamp(max=0)
     high = groups.amax(-1).clamp(min=0)
-    span = spec.highest - spec.lowest
+    # A tensor: CUDA would multiply by the reciprocal of a plain number, which rounds differently.
+    span = weight.new_tensor(spec.highest - spec.lowest)
     scale = torch.maximum(-low, high) / (span / 2) if spec.symmetric else (high - low) / span
     scale = scale.to(scale_dtype).float()
     # A group of zeros: any positive scale gives zeros back.

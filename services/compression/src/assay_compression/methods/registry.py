@@ -99,7 +99,16 @@ BACKENDS: dict[str, Backend] = {
         others=(("llmcompressor", "its magnitude modifier changes nothing in oneshot (0.14)"),),
     ),
     "sparsegpt": Backend(
-        "llmcompressor", "assay_compression.methods.sparsegpt", LIBRARY, others=(_ONESHOT,)
+        "assay-compression",
+        "assay_compression.methods.sparsegpt",
+        FORWARD,
+        others=(
+            (
+                "llmcompressor",
+                "its sparsify_weight gives the same weights; on CUDA it takes five times as long",
+            ),
+            _ONESHOT,
+        ),
     ),
     "wanda": Backend(
         "assay-compression", "assay_compression.methods.wanda", FORWARD, others=(_ONESHOT,)

@@ -65,7 +65,10 @@ def _cause(error: Exception) -> AssayError:
     if isinstance(error, AssayError):
         return error
     if isinstance(error, MemoryError):
-        return _out_of_memory()
+        return _out_of_memory("memory")
+    # torch's own, a RuntimeError; a job that ends early has not imported torch.
+    if type(error).__name__ == "OutOfMemoryError":
+        return _out_of_memory("the GPU's memory")
     # safetensors hides the system's number of the error in its text.
     if getattr(error, "errno", None) in _FULL or "No space left on device" in str(error):
         return _disk_full()
@@ -82,9 +85,9 @@ def _unexpected(error: Exception) -> AssayError:
     )
 
 
-def _out_of_memory() -> AssayError:
+def _out_of_memory(what: str) -> AssayError:
     return ResourceExhausted(
-        "the worker ran out of memory",
+        f"the worker ran out of {what}",
         reason="MEMORY_FULL",
         remedy="use fewer or shorter calibration sequences, or a machine with more memory",
     )

@@ -1,7 +1,8 @@
 """Runs calibration sequences through a model one layer at a time.
 
 Only one layer's weights are in memory, next to the hidden states of all sequences. Layers are
-those of transformers, in float32 on the CPU so that second moments are exact enough to invert.
+those of transformers, in float32 so that second moments are exact enough to invert; on CUDA
+products of a 16-bit checkpoint's layers, and those moments, may use TF32 (`devices.tensor_cores`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from torch import Tensor
 from assay_compression.checkpoint.errors import refused
 from assay_compression.checkpoint.inspect import Checkpoint
 from assay_compression.methods.inputs import InputStatistics
-from assay_compression.worker.tensors import read_tensor
+from assay_compression.worker.devices import tensor_cores
+from assay_compression.worker.tensors import DTYPES, read_tensor
 
 _BATCH_TOKENS = 4096
 _INCONSISTENT = "CHECKPOINT_INCONSISTENT"
@@ -47,6 +49,7 @@ class Activations:
         self._checkpoint = checkpoint
         self._device = device
         self._embedding = embedding
+        self._is_16_bit = DTYPES[checkpoint.matrix(checkpoint.linears[0]).dtype].itemsize == 2
         if int(sequences.max()) >= checkpoint.embedding.shape[0]:
             raise refused(
                 f"the tokenizer has ids beyond the {checkpoint.embedding.shape[0]} rows of the "
@@ -86,9 +89,10 @@ class Activations:
         seen = InputStatistics(
             self._checkpoint.shape(self._checkpoint.head_module)[1], self._device
         )
-        for ids, hidden in zip(self._batches, self._hidden, strict=True):
-            last.instead = hidden
-            seen.add(model(ids.to(self._device), use_cache=False).last_hidden_state)
+        with tensor_cores(allowed=self._is_16_bit):
+            for ids, hidden in zip(self._batches, self._hidden, strict=True):
+                last.instead = hidden
+                seen.add(model(ids.to(self._device), use_cache=False).last_hidden_state)
         return seen
 
     def advance(self, layer: int, weights: Mapping[str, Tensor]) -> None:
@@ -99,7 +103,9 @@ class Activations:
 
     def _run(self, block: torch.nn.Module, layer: int, hidden: Tensor) -> Tensor:
         call = self._calls[len(hidden)][layer]
-        output = block(hidden, *call.args, **call.kwargs)
+        # What is summed up about inputs meanwhile (`observe`) is computed likewise.
+        with tensor_cores(allowed=self._is_16_bit):
+            output = block(hidden, *call.args, **call.kwargs)
         states: Tensor = output[0] if isinstance(output, tuple) else output
         return states
 

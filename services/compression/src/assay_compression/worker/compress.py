@@ -25,6 +25,7 @@ from assay_compression.methods.grid import Quantized
 from assay_compression.methods.registry import BACKENDS
 from assay_compression.methods.routine import Compressed, Context, Matrix, Routine
 from assay_compression.worker.activations import Activations
+from assay_compression.worker.devices import ready
 from assay_compression.worker.records import LayerRecord, ModuleRecord
 from assay_compression.worker.sequences import draw_sequences
 from assay_compression.worker.statistics import describe_change
@@ -42,13 +43,10 @@ def compress(spec: JobSpec, checkpoint: Checkpoint, progress: Progress) -> list[
         The record of every layer, of this run and of earlier ones.
 
     Raises:
-        FailedPrecondition: If the calibration text is too short, or has changed.
+        FailedPrecondition: If the calibration text is too short, or has changed, or there is no
+            such device.
     """
-    torch.set_num_threads(spec.threads)
-    device = torch.device(spec.device)
-    if device.type == "cuda":
-        # On the CPU these operations are deterministic, and the switch itself imports for seconds.
-        torch.use_deterministic_algorithms(mode=True)
+    device = ready(spec.device, spec.threads)
     with torch.inference_mode():
         sequences = None
         if spec.calibration is not None and spec.calibration_file is not None:

@@ -13,6 +13,8 @@ from assay_compression.worker.records import ModuleRecord, ScaleRecord
 
 _BINS = 40
 _BLOCK = 4
+# The library counts in float32, which holds every whole number up to here.
+_EXACT = 1 << 24
 
 
 def describe_change(
@@ -64,5 +66,21 @@ def _scales(scale: Tensor) -> ScaleRecord:
 
 
 def _histogram(weight: Tensor, reach: float) -> list[int]:
-    counts: list[int] = torch.histc(weight, _BINS, -reach, reach).long().tolist()
+    if weight.device.type == "cpu":
+        parts = weight.flatten().split(_EXACT)
+        each = [torch.histc(part, _BINS, -reach, reach).long() for part in parts]
+        total = torch.stack(each).sum(0)
+    else:
+        total = counted(weight, reach)
+    counts: list[int] = total.tolist()
     return counts
+
+
+def counted(weight: Tensor, reach: float) -> Tensor:
+    """`torch.histc` over [-reach, reach] in whole numbers: on CUDA that has no deterministic form.
+
+    The rule for bins is the library's, so that both devices tell the same.
+    """
+    half = weight.new_tensor(reach)
+    bins = ((weight + half) * _BINS / (half + half)).to(torch.uint8).clamp_(max=_BINS - 1)
+    return torch.bincount(bins.flatten(), minlength=_BINS)
