@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,11 +70,11 @@ def release(images: tuple[str, str], authority: trustme.CA) -> Iterator[Release]
     sets = (
         *ETHICS_ALONE, "ingress.enabled=true", "ingress.className=nginx", f"ingress.host={HOST}",
         "serving.http.enabled=true", f"ingress.http.host={OPENAI}",
-        "ingress.http.secretName=public-openai", f"networkPolicy.clients[0].{name}={CONTROLLER}",
+        "ingress.tls.secretName=public", "ingress.http.secretName=public-openai",
+        f"networkPolicy.clients[0].{name}={CONTROLLER}",
         f"serving.http.clients[0].{name}={CONTROLLER}",
     )  # fmt: skip
-    made = Release("assay-ingress", *images, sets)
-    with installed(replace(made, sets=(*sets, "ingress.tls.secretName=public"))) as found:
+    with installed(Release("assay-ingress", *images, sets)) as found:
         for secret, host in (("public", HOST), ("public-openai", OPENAI)):
             found.kubectl("apply", "-f", "-", stdin=json.dumps(pair(authority, secret, host)))
         yield found
