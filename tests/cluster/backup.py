@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.cluster import PART_OF, Release, eventually
+from tests.cluster.cluster import PART_OF, Release, eventually, pod_with_claims
 
 DATABASES = "/var/lib/assay/home/db"
 DATA = "/var/lib/assay/data"
@@ -90,35 +90,5 @@ class Backup:
             | ({} if name == "data" else {"subPath": "kept"})
             for name in claims
         ]
-        return {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": "restore"},
-            "spec": {
-                "terminationGracePeriodSeconds": 1,
-                "automountServiceAccountToken": False,
-                "securityContext": {
-                    "runAsNonRoot": True,
-                    "runAsUser": 10001,
-                    "runAsGroup": 10001,
-                    "fsGroup": 10001,
-                    "seccompProfile": {"type": "RuntimeDefault"},
-                },
-                "containers": [
-                    {
-                        "name": "restore",
-                        "image": f"{self.release.registry}/assay/cli:{self.release.tag}",
-                        "command": ["sleep", "infinity"],
-                        "volumeMounts": mounts,
-                        "securityContext": {
-                            "allowPrivilegeEscalation": False,
-                            "capabilities": {"drop": ["ALL"]},
-                        },
-                    }
-                ],
-                "volumes": [
-                    {"name": name, "persistentVolumeClaim": {"claimName": claim}}
-                    for name, claim in claims.items()
-                ],
-            },
-        }
+        image = f"{self.release.registry}/assay/cli:{self.release.tag}"
+        return pod_with_claims("restore", image, claims, mounts)

@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -208,6 +208,44 @@ def study(name: str, rows: int, *recipes: dict[str, Any], dimensions: Sequence[s
         "dimensions": list(dimensions),
         "pack": "demo",
         "row_limit": rows,
+    }
+
+
+def pod_with_claims(
+    name: str, image: str, claims: Mapping[str, str], mounts: Sequence[dict[str, str]]
+) -> dict[str, Any]:
+    """A pod that waits, restricted as the chart's are, with claims by the name of their volume."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "spec": {
+            "terminationGracePeriodSeconds": 1,
+            "automountServiceAccountToken": False,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": 10001,
+                "runAsGroup": 10001,
+                "fsGroup": 10001,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [
+                {
+                    "name": name,
+                    "image": image,
+                    "command": ["sleep", "infinity"],
+                    "volumeMounts": list(mounts),
+                    "securityContext": {
+                        "allowPrivilegeEscalation": False,
+                        "capabilities": {"drop": ["ALL"]},
+                    },
+                }
+            ],
+            "volumes": [
+                {"name": volume, "persistentVolumeClaim": {"claimName": claim}}
+                for volume, claim in claims.items()
+            ],
+        },
     }
 
 

@@ -8,7 +8,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.cluster.cluster import ETHICS_ALONE, ROOT, Release, eventually, ready, run
+from tests.cluster.cluster import (
+    ETHICS_ALONE,
+    ROOT,
+    Release,
+    eventually,
+    pod_with_claims,
+    ready,
+    run,
+)
 from tests.cluster.conftest import installed
 from tests.cluster.operators.conftest import need
 
@@ -81,38 +89,9 @@ def write_classifier(release: Release) -> None:
         "metadata": {"name": "classifiers"},
         "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "100Mi"}}},
     }
-    writer = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "writer"},
-        "spec": {
-            "terminationGracePeriodSeconds": 1,
-            "automountServiceAccountToken": False,
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": 10001,
-                "runAsGroup": 10001,
-                "fsGroup": 10001,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
-            "containers": [
-                {
-                    "name": "writer",
-                    "image": f"{release.registry}/assay/scoring:{release.tag}",
-                    "imagePullPolicy": "IfNotPresent",
-                    "command": ["sleep", "infinity"],
-                    "volumeMounts": [{"name": "classifiers", "mountPath": FOLDER}],
-                    "securityContext": {
-                        "allowPrivilegeEscalation": False,
-                        "capabilities": {"drop": ["ALL"]},
-                    },
-                }
-            ],
-            "volumes": [
-                {"name": "classifiers", "persistentVolumeClaim": {"claimName": "classifiers"}}
-            ],
-        },
-    }
+    image = f"{release.registry}/assay/scoring:{release.tag}"
+    mounts = [{"name": "classifiers", "mountPath": FOLDER}]
+    writer = pod_with_claims("writer", image, {"classifiers": "classifiers"}, mounts)
     listed = {"apiVersion": "v1", "kind": "List", "items": [claim, writer]}
     release.kubectl("apply", "-f", "-", stdin=json.dumps(listed))
     release.kubectl("wait", "--for=condition=Ready", "pod/writer", "--timeout=120s")
