@@ -116,12 +116,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
 def refused_with_a_way_on(error: AssayError) -> bool:
     """UNAVAILABLE, or the refusal of a lease that ended with the engine.
 
-    The gateway says when to ask again; a channel that has lost the gateway cannot.
+    The gateway says when to ask again. A channel that has lost it cannot, nor one whose stream the
+    gateway ended while it wrote: grpc.aio then tells no more than of a connection that is lost.
     """
     if isinstance(error, FailedPrecondition):
         return error.reason == "LEASE_NOT_HELD"
     return isinstance(error, Unavailable) and (
-        error.retry_after is not None or error.reason == "UNAVAILABLE"
+        error.retry_after is not None or error.reason in {"UNAVAILABLE", "CONNECTION_LOST"}
     )
 
 
