@@ -1,4 +1,4 @@
-"""A random sharded bfloat16 Llama of any size, with a tokenizer of a thousand words."""
+"""A random sharded bfloat16 Llama of any size, with a tokenizer of some words."""
 
 from __future__ import annotations
 
@@ -31,12 +31,16 @@ TINY_LLAMA: dict[str, Any] = {
 WORDS = 1000
 
 
-def write_random_llama(folder: Path, *, seed: int = 0, **changes: Any) -> Path:
+def write_random_llama(
+    folder: Path, *, seed: int = 0, words: int = WORDS, device: str = "cpu", **changes: Any
+) -> Path:
     """Writes the checkpoint shard by shard, two layers in each.
 
     Args:
         folder: Made here.
         seed: Of the weights.
+        words: Of the tokenizer.
+        device: Where weights are drawn; each kind of device draws its own.
         changes: What config.json has instead of TinyLlama's values.
     """
     folder.mkdir(parents=True)
@@ -44,10 +48,11 @@ def write_random_llama(folder: Path, *, seed: int = 0, **changes: Any) -> Path:
     hidden, inner = config["hidden_size"], config["intermediate_size"]
     layers = config["num_hidden_layers"]
     keys = hidden // config["num_attention_heads"] * config["num_key_value_heads"]
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator(device).manual_seed(seed)
 
     def matrix(rows: int, columns: int) -> torch.Tensor:
-        return (torch.randn(rows, columns, generator=generator) * columns**-0.5).bfloat16()
+        drawn = torch.randn(rows, columns, generator=generator, device=device)
+        return (drawn * columns**-0.5).bfloat16().cpu()
 
     def norm() -> torch.Tensor:
         return torch.ones(hidden, dtype=torch.bfloat16)
@@ -83,15 +88,15 @@ def write_random_llama(folder: Path, *, seed: int = 0, **changes: Any) -> Path:
     index = {"metadata": {}, "weight_map": weight_map}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     (folder / "config.json").write_text(json.dumps(config))
-    words = {f"w{i}": i for i in range(WORDS)} | {"[UNK]": WORDS}
-    tokenizer = Tokenizer(WordLevel(words, unk_token="[UNK]"))  # noqa: S106 - a word, no secret
+    known = {f"w{i}": i for i in range(words)} | {"[UNK]": words}
+    tokenizer = Tokenizer(WordLevel(known, unk_token="[UNK]"))  # noqa: S106 - a word, no secret
     tokenizer.pre_tokenizer = Whitespace()
     tokenizer.save(str(folder / "tokenizer.json"))
     return folder
 
 
-def write_text(file: Path, words: int = 20_000) -> Path:
-    """Writes random words of the tokenizer, to calibrate with."""
+def write_text(file: Path, length: int = 20_000, words: int = WORDS) -> Path:
+    """Writes random words of the tokenizer that has so many of them, to calibrate with."""
     generator = random.Random(0)  # noqa: S311 - reproducible text, not a secret
-    file.write_text(" ".join(f"w{generator.randrange(WORDS)}" for _ in range(words)))
+    file.write_text(" ".join(f"w{generator.randrange(words)}" for _ in range(length)))
     return file

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import time
@@ -11,10 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
+from benchmarks.compression.random_llama import write_random_llama
 from conftest import Service, running_service
-from safetensors.torch import save_file
 from tests.gpu.jobs import make
-from tests.gpu.speed import CONFIG, layer_tensors, outer_tensors
 from tiny_llama import write_calibration, write_tokenizer
 
 from assay_core.client import call
@@ -24,7 +22,7 @@ from assay_core.recipes import Recipe
 RECIPE = {"gptq": {"bits": 4}}
 SAMPLES, LENGTH = 64, 64
 # Small layers, and enough of them to be met at work.
-SHAPE = CONFIG | {
+SIZES = {
     "hidden_size": 512,
     "intermediate_size": 1024,
     "num_hidden_layers": 24,
@@ -41,12 +39,7 @@ def run(folder: Path, device: str) -> Iterator[str]:
         SystemExit: If the artifact is not that of an undisturbed job.
     """
     model = folder / "model"
-    model.mkdir()
-    weights = outer_tensors(SHAPE, "cpu")
-    for layer in range(SHAPE["num_hidden_layers"]):
-        weights |= layer_tensors(SHAPE, layer, "cpu")
-    save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
-    (model / "config.json").write_text(json.dumps(SHAPE))
+    write_random_llama(model, **SIZES)
     write_tokenizer(model)
     text = write_calibration(folder / "calibration.jsonl", rows=200)
     settings = {"ASSAY_COMPRESSION_DEVICE": device, "ASSAY_COMPRESSION_LOG_LEVEL": "warning"}

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import functools
 import importlib
-import json
-import random
 import shutil
 import time
 from collections import defaultdict
@@ -17,12 +15,8 @@ from typing import Any
 from unittest import mock
 
 import torch
-from safetensors.torch import save_file
+from benchmarks.compression.random_llama import write_random_llama, write_text
 from tests.gpu.jobs import make
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Whitespace
-from torch import Tensor
 
 from assay_compression.methods.inputs import InputStatistics
 from assay_compression.methods.registry import BACKENDS
@@ -30,20 +24,13 @@ from assay_compression.worker import compress, job
 from assay_compression.worker.activations import Activations
 from assay_compression.worker.working_copy import WorkingCopy
 
-# Llama-2-7B.
-CONFIG: dict[str, Any] = {
-    "architectures": ["LlamaForCausalLM"],
-    "model_type": "llama",
+# Llama-2-7B, as changes to `write_random_llama`'s model.
+SIZES = {
     "hidden_size": 4096,
     "intermediate_size": 11008,
     "num_hidden_layers": 32,
-    "num_attention_heads": 32,
     "num_key_value_heads": 32,
-    "vocab_size": 32000,
     "max_position_embeddings": 4096,
-    "rms_norm_eps": 1e-5,
-    "tie_word_embeddings": False,
-    "dtype": "bfloat16",
 }
 RECIPES: list[dict[str, Any]] = [
     {"gptq": {"bits": 4}},
@@ -60,8 +47,8 @@ _GIB = 1 << 30
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Size of the model and of the calibration."""
     parser.add_argument("--layers", type=int, default=4, help="of speed's model (Llama-2-7B: 32)")
-    parser.add_argument("--hidden", type=int, default=CONFIG["hidden_size"])
-    parser.add_argument("--inner", type=int, default=CONFIG["intermediate_size"])
+    parser.add_argument("--hidden", type=int, default=SIZES["hidden_size"])
+    parser.add_argument("--inner", type=int, default=SIZES["intermediate_size"])
     parser.add_argument("--samples", type=int, default=128, help="sequences of speed's calibration")
     parser.add_argument("--length", type=int, default=2048, help="tokens of each")
     parser.add_argument("--methods", nargs="*", help="of speed: gptq, awq, ...; all without any")
@@ -78,10 +65,9 @@ def run(folder: Path, arguments: argparse.Namespace) -> Iterator[str]:
     yield _ceilings(device)
     model, text = folder / "model", folder / "calibration.txt"
     began = time.monotonic()
-    _write_model(model, CONFIG | sizes, device)
+    write_random_llama(model, words=_WORDS, device=device, **SIZES | sizes)
     yield f"speed: a model of {arguments.layers} layers written in {time.monotonic() - began:.0f} s"
-    draw = random.Random(0)  # noqa: S311 - reproducible text, not a secret
-    text.write_text(" ".join(f"w{draw.randrange(_WORDS)}" for _ in range(600_000)))
+    write_text(text, 600_000, words=_WORDS)
     yield (
         "| recipe | job s | check s | copy s | publish s | s per layer |"
         + "".join(f" {phase} |" for phase in PHASES)
@@ -220,53 +206,3 @@ def _seconds(work: Callable[[], object], device: str) -> float:
         wait()
         times.append(time.perf_counter() - began)
     return sorted(times[2:])[5]
-
-
-def outer_tensors(config: dict[str, Any], device: str) -> dict[str, Tensor]:
-    """Random embedding, last norm and output head."""
-    shape = (config["vocab_size"], config["hidden_size"])
-    return {
-        "model.embed_tokens.weight": _random(shape, device),
-        "lm_head.weight": _random(shape, device),
-        "model.norm.weight": torch.ones(config["hidden_size"], dtype=torch.bfloat16),
-    }
-
-
-def layer_tensors(config: dict[str, Any], layer: int, device: str) -> dict[str, Tensor]:
-    """A random layer in bfloat16."""
-    hidden, inner = config["hidden_size"], config["intermediate_size"]
-    start = f"model.layers.{layer}."
-    attention = {f"self_attn.{name}_proj": (hidden, hidden) for name in "qkvo"}
-    feed_forward = {f"mlp.{name}_proj": (inner, hidden) for name in ("gate", "up")}
-    shapes = attention | feed_forward | {"mlp.down_proj": (hidden, inner)}
-    norms = ("input_layernorm", "post_attention_layernorm")
-    return {f"{start}{name}.weight": _random(shape, device) for name, shape in shapes.items()} | {
-        f"{start}{name}.weight": torch.ones(hidden, dtype=torch.bfloat16) for name in norms
-    }
-
-
-def _random(shape: tuple[int, int], device: str) -> Tensor:
-    return (torch.randn(shape, device=device) * shape[1] ** -0.5).bfloat16().cpu()
-
-
-def _write_model(folder: Path, config: dict[str, Any], device: str) -> None:
-    """Writes the checkpoint shard by shard, two layers in each."""
-    torch.manual_seed(0)
-    folder.mkdir()
-    layers = config["num_hidden_layers"]
-    places: dict[str, str] = {}
-    for shard, first in enumerate(range(0, layers + 2, 2)):
-        here = range(first, min(first + 2, layers))
-        weights = outer_tensors(config, device) if first >= layers else {}
-        for layer in here:
-            weights |= layer_tensors(config, layer, device)
-        file = f"model-{shard:05d}.safetensors"
-        save_file(weights, folder / file, metadata={"format": "pt"})
-        places |= dict.fromkeys(weights, file)
-    index = {"metadata": {}, "weight_map": places}
-    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    (folder / "config.json").write_text(json.dumps(config))
-    words = {f"w{i}": i for i in range(_WORDS)} | {"[UNK]": _WORDS}
-    tokenizer = Tokenizer(WordLevel(words, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = Whitespace()
-    tokenizer.save(str(folder / "tokenizer.json"))
