@@ -107,6 +107,11 @@ class Release:
         """What a script in a container prints."""
         return self.kubectl("exec", pod, "-c", container, "--", "sh", "-c", script).strip()
 
+    def engines(self, pod: dict[str, Any], container: str) -> int:
+        """Processes of engines in a pod."""
+        count = "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n' | grep -c '[V]LLM::' || true"
+        return int(self.shell(pod["metadata"]["name"], container, count))
+
     def delete_pod(self, component: str) -> None:
         """Deletes the pod of a component and waits for the ready pod of its successor."""
         (before,) = self.pods(component)

@@ -7,7 +7,7 @@ from assay_coordinator.statistics.comparing import compare, score_interval
 from assay_coordinator.statistics.correction import corrected
 from assay_coordinator.statistics.decision import Verdict
 from assay_coordinator.statistics.request import Names, Options
-from assay_core.aggregation import parse_expr
+from assay_core.aggregation import Expr, parse_expr
 from assay_core.errors import FailedPrecondition
 from assay_core.verdicts import Verdict as Kind
 from assay_core.verdicts import VerdictRow, to_table
@@ -15,19 +15,17 @@ from assay_core.verdicts import VerdictRow, to_table
 NAMES = Names("demo/gptq-3bit/seed0", "demo/dense/seed0", "ethics", "ethics", "assay-2026")
 FAST = Options(replicates=400)
 
-ACCURACY = parse_expr(
-    {
-        "op": "scale",
-        "by": 100,
-        "of": {
-            "op": "weighted_mean",
-            "terms": [
-                {"weight": 3, "of": {"op": "mean", "scenario": "zero"}},
-                {"weight": 1, "of": {"op": "mean", "scenario": "few"}},
-            ],
-        },
-    }
-)
+
+def accuracy(**weights: int) -> Expr:
+    """The weighted mean of scenarios, in points."""
+    terms = [
+        {"weight": weight, "of": {"op": "mean", "scenario": scenario}}
+        for scenario, weight in weights.items()
+    ]
+    return parse_expr({"op": "scale", "by": 100, "of": {"op": "weighted_mean", "terms": terms}})
+
+
+ACCURACY = accuracy(zero=3, few=1)
 ONE_SCENARIO = parse_expr({"op": "scale", "by": 100, "of": {"op": "mean", "scenario": "zero"}})
 LEAKAGE = parse_expr(
     {"op": "scale", "by": 100, "of": {"op": "one_minus", "of": {"op": "mean", "scenario": "zero"}}}
@@ -134,19 +132,7 @@ def test_equal_shards_are_non_inferior_if_there_are_enough_of_them():
     )
 
 
-EQUAL_PARTS = parse_expr(
-    {
-        "op": "scale",
-        "by": 100,
-        "of": {
-            "op": "weighted_mean",
-            "terms": [
-                {"weight": 1, "of": {"op": "mean", "scenario": "large"}},
-                {"weight": 1, "of": {"op": "mean", "scenario": "small"}},
-            ],
-        },
-    }
-)
+EQUAL_PARTS = accuracy(large=1, small=1)
 
 
 def of_two_sizes(large, small):

@@ -14,7 +14,6 @@ from tests.cluster.operators.conftest import need
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
 IDLE_SECONDS = 30
-ENGINES = "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n' | grep -c '[V]LLM::' || true"
 
 
 @pytest.fixture(scope="module")
@@ -37,11 +36,6 @@ def cluster(release: Release) -> dict[str, Any]:
     """The RayCluster as it is."""
     (found,) = release.get("rayclusters")
     return found
-
-
-def engines(release: Release, pod: dict[str, Any], container: str) -> int:
-    """Processes of engines in a pod."""
-    return int(release.shell(pod["metadata"]["name"], container, ENGINES))
 
 
 def test_the_head_is_ready_with_an_autoscaler_that_is_restricted_too(release: Release) -> None:
@@ -74,9 +68,9 @@ def test_a_study_brings_a_worker_that_goes_when_its_engine_is_unloaded(
     identifier = client.create(study("kuberay", 8, recipe, dimensions=["ethics"]))
     client.await_completions(identifier, more_than=0)
     (worker,) = release.pods("ray-worker")
-    assert engines(release, worker, "ray-worker") > 0
+    assert release.engines(worker, "ray-worker") > 0
     (gateway,) = release.pods("serving")
-    assert engines(release, gateway, "serving") == 0
+    assert release.engines(gateway, "serving") == 0
     found = client.finish(identifier, 1200)
     assert found["meta"]["state"] == "STATE_SUCCEEDED", release.state()
     assert whole(found)
