@@ -14,12 +14,12 @@ from assay_coordinator.settings import CoordinatorSettings
 from assay_coordinator.store import StudyStore
 from assay_coordinator.workflows.comparing import compare_variant
 from assay_coordinator.workflows.context import Context, Run
-from assay_coordinator.workflows.together import together
 from assay_core import verdicts
 from assay_core.aggregation import dump_expr
 from assay_core.digest import sha256_bytes
 from assay_core.errors import Unavailable
 from assay_core.storage import ObjectStore
+from assay_core.together import together
 
 DENSE, SMALL = "demo/dense/seed0", "demo/gptq-8bit-g128/seed0"
 SPEC = load_study(

@@ -200,13 +200,7 @@ class Studies:
         """
         record = await self.get(study_id)
         if not current_principal().may_see(record.project):
-            kind = self._context.kind
-            raise NotFound(
-                f"there is no {kind} with this id",
-                field="id",
-                resource=f"{kind}/{study_id}",
-                remedy="list them to see what there is",
-            )
+            raise self._context.records.absent(study_id)
 
     async def view(self, study_id: str) -> View:
         """A study with its variants and evaluations."""

@@ -6,7 +6,6 @@ way of every Generate (lease, in-flight limit, replica), beside whatever else ru
 
 from __future__ import annotations
 
-import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from assay_core.errors import FailedPrecondition, OutOfRange
+from assay_core.together import together
 from assay_serving.domain import Completion, Delta, Failure, Item, Sampling, TokenPrompt
 from assay_serving.engine_host import Engine
 from assay_serving.failures import item_error
@@ -82,14 +82,8 @@ async def profile(engine: Engine, lease_id: str, digest: str, load: Load) -> Pro
 
     started = time.perf_counter()
     workers = min(load.concurrency, load.requests, engine.limit.capacity)
-    tasks = [asyncio.create_task(work()) for _ in range(workers)]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        # One that fails has failed the measurement.
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    # One that fails has failed the measurement.
+    await together(*(work() for _ in range(workers)))
     seconds = time.perf_counter() - started
     return Profile(
         ttft_p50=float(np.percentile(first, 50)),

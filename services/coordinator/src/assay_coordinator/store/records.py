@@ -14,7 +14,7 @@ from assay_coordinator.domain.comparison import GateResult
 from assay_coordinator.domain.extension import Extension
 from assay_coordinator.domain.study import StudySpec
 from assay_core.digest import digest_of
-from assay_core.errors import AssayError
+from assay_core.errors import AssayError, NotFound
 from assay_core.resources import Draft, JsonField, Record, ResourceStore, State
 
 PAUSE = "pause"
@@ -116,6 +116,10 @@ class StudyRecords:
             NotFound: If there is none with this id.
         """
         return _study(await self._store.get(study_id))
+
+    def absent(self, study_id: str) -> NotFound:
+        """The error of a study that is not there, or that the caller may not see."""
+        return self._store.absent(study_id)
 
     async def list(
         self,

@@ -19,10 +19,10 @@ from assay_coordinator.workflows.following import ModelNeededError, follow_evalu
 from assay_coordinator.workflows.leases import LeaseKeeper, held_lease
 from assay_coordinator.workflows.looking import evaluate_in_looks
 from assay_coordinator.workflows.profiling import is_to_be_measured, measure, measure_alone
-from assay_coordinator.workflows.together import together
 from assay_coordinator.workflows.turns import Resource
 from assay_core.errors import AssayError, is_retryable, to_document
 from assay_core.pb import evaluation_pb2
+from assay_core.together import together
 
 _PLAN_SECONDS = 120.0
 _REPEATS = 3

@@ -12,7 +12,7 @@ ResultT = TypeVar("ResultT")
 async def together(*actions: Coroutine[Any, Any, ResultT]) -> list[ResultT]:
     """The results of all; where one raises, the others are ended before this raises.
 
-    `asyncio.gather` alone would leave them at work: beside the step that is then run again.
+    `asyncio.gather` alone would leave them at work, beside whatever is then done again.
     """
     tasks = [asyncio.create_task(action) for action in actions]
     try:
